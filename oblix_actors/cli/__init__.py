@@ -1,0 +1,1 @@
+"""The `oblix` command: one command a file."""

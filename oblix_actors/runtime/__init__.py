@@ -1,0 +1,1 @@
+"""What the actors run on: mailboxes, a supervisor, published values, jobs. Knows trio, not HTTP or models."""
