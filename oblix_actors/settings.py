@@ -88,7 +88,8 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """``[routing]``.
 
     ``discover`` looks for local servers on their default ports and for well-known API keys in the
-    environment; unset, it does so only when no ``[[providers]]`` are configured.
+    environment; unset, it does so only when no ``[[providers]]`` are configured. ``max_queue`` is how many
+    requests may wait for one provider.
     """
 
     discover: bool | None = None
@@ -96,6 +97,7 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     between_tokens_seconds: Seconds = 60.0
     connect_seconds: Seconds = 5.0
     refresh_seconds: Seconds = 30.0
+    max_queue: Count = 100
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

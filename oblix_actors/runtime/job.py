@@ -145,6 +145,11 @@ class JobTable:
         self._open[job.id] = job
         return job
 
+    @property
+    def closed(self) -> bool:
+        """Whether no more jobs are taken: the server is stopping."""
+        return self._closed is not None
+
     def close(self, error: OblixError) -> None:
         """Take no more jobs: :meth:`open` raises ``error`` from now on."""
         self._closed = error
