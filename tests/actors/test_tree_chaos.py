@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 
 import structlog
 import trio
@@ -131,7 +132,7 @@ class Chaos:
 Crash = tuple[float, str]
 seconds = st.floats(0, 8, allow_nan=False).map(lambda value: round(value, 2))
 crashes = st.lists(st.tuples(seconds, st.sampled_from(("router", *WORKERS))), max_size=12)
-clients = st.lists(st.tuples(seconds, st.sampled_from((0.0, 0.06, 1.0, 100.0)), st.sampled_from(("auto", "m", "two:m"))))
+clients = st.lists(st.tuples(seconds, st.sampled_from((0.0, 0.06, 1.0, inf)), st.sampled_from(("auto", "m", "two:m"))))
 scripts = st.tuples(*[st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4) for _ in WORKERS])
 
 
