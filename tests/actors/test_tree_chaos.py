@@ -17,7 +17,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oblix_actors.actors.messages import Abandoned, RouterMessage, Submit
+from oblix_actors.actors.messages import Abandoned, RouterMessage, Submit, WorkerMailbox
 from oblix_actors.actors.router import Router
 from oblix_actors.actors.worker import Worker
 from oblix_actors.core.catalogue import Model, ProviderState
@@ -145,14 +145,12 @@ def test_every_job_ends_exactly_once(
     trio.run(_play, crashes, clients, scripts, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def _play(
-    crashes: list[Crash], clients: list[tuple[float, float, str]], scripts: tuple[list[str], ...]
-) -> None:
+async def _play(crashes: list[Crash], clients: list[tuple[float, float, str]], scripts: tuple[list[str], ...]) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     ends: Counter[str] = Counter()
     jobs = CountingTable(100, ends)
     router_mail: Mailbox[RouterMessage] = Mailbox("router", 1000)
-    mails = {name: Mailbox(name, 100) for name in WORKERS}
+    mails: dict[str, WorkerMailbox] = {name: Mailbox(name, 100) for name in WORKERS}
     states = tuple(
         ProviderState(name=name, kind="scripted", locality="local", order=order, slots=2)
         for order, name in enumerate(WORKERS)
