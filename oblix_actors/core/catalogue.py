@@ -54,6 +54,17 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     slots: int = 1
 
 
+def preferring(models: tuple[Model, ...], prefer: tuple[str, ...]) -> tuple[Model, ...]:
+    """``models`` with the preferred ones first: an entry of ``prefer`` is a model's name, or how its name begins."""
+
+    def place(model: Model) -> int:
+        exact = (index for index, name in enumerate(prefer) if model.id == name)
+        begins = (index for index, name in enumerate(prefer) if model.id.startswith(name))
+        return next(exact, next(begins, len(prefer)))
+
+    return tuple(sorted(models, key=place))
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """A model that may serve a request, and why it stands where it stands."""
 
@@ -66,19 +77,3 @@ class Candidate(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """``provider:model``."""
         return f"{self.provider}:{self.model}"
-
-
-class Excluded(msgspec.Struct, frozen=True):
-    """A model that may not, and the rule that says so."""
-
-    provider: str
-    model: str
-    rule: str
-    reason: str
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Candidates, best first, and what was left out."""
-
-    candidates: tuple[Candidate, ...]
-    excluded: tuple[Excluded, ...] = ()

@@ -63,9 +63,9 @@ def bounced(state: JobState, number: int, error: OblixError, *, shown: bool) -> 
     """Attempt ``number`` failed; ``shown`` says whether the client has seen content of it."""
     if state.over or number != state.number or state.current is None:
         return state, None
-    if shown or state.claimed:
+    if shown:
         return msgspec.structs.replace(state, over=True), GiveUp(error)
-    failed = msgspec.structs.replace(state, tried=(*state.tried, Tried(state.current, error)))
+    failed = msgspec.structs.replace(state, claimed=False, tried=(*state.tried, Tried(state.current, error)))
     if error.kind.scope is Scope.REQUEST:
         return msgspec.structs.replace(failed, over=True), GiveUp(error)
     if error.kind.scope is Scope.PROVIDER:

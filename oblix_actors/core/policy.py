@@ -1,172 +1,255 @@
 """Which model should answer: a ranking of everything that could, and a reason for each place and each absence.
 
-Pure: :func:`plan` is a function of its arguments. It never raises; what it cannot satisfy comes out as
-exclusions, which :func:`nobody` turns into the error that a client is told.
+Pure: :func:`plan` is a function of its arguments, and never raises. In this order: hard rules
+(:mod:`~oblix_actors.core.rules`), the privacy fence among them; the original's precedence between here and
+elsewhere; expected time within a tier; or, instead of these two, the weights or the list of a wish. What it
+cannot satisfy comes out as exclusions, which :func:`nobody` turns into the error that a client is told.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
 import msgspec
 
-from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Excluded, Model, Plan, ProviderState
+from oblix_actors.core import rules, wishes
+from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Model, ProviderState
 from oblix_actors.core.chat import ChatRequest
+from oblix_actors.core.decision import Excluded, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
+from oblix_actors.core.names import Catalogue, Wanted, meant, resolve
+from oblix_actors.core.timing import expect
+from oblix_actors.core.transcript import estimate_prompt
+from oblix_actors.core.wishes import AUTO, BUILT_IN, Wish
 from oblix_actors.errors import OblixError
 
-AUTO: Final = "auto"
-AUTO_MODELS: Final = 3
-"""How many models of one provider ``auto`` considers: the first ones of its list. More would only
-lengthen the way to the next provider when this one is in trouble."""
+ANSWER_TOKENS: Final = 300
+"""How long an answer is taken to be when the client sets no limit, or one that is hardly meant (models' maxima)."""
 
-KIND_ALIASES: Final = {"claude": "anthropic", "anthropic": "anthropic", "ollama": "ollama", "openai": "openai"}
-"""The original's prefixes: where no provider has this name, the first of this kind is meant."""
-
-Catalogue = tuple[ProviderState, ...]
+Key = tuple[float, ...]
 
 
-class Resting(msgspec.Struct, frozen=True):
-    """A provider, or one model of it, that failed lately: it ranks behind the others until ``until`` (trio's clock)."""
+class _Entry(msgspec.Struct, frozen=True):
+    """A model that passed the rules, with all that a ranking compares."""
 
-    until: float
-    reason: str
-
-
-Rests = dict[tuple[str, str | None], Resting]
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What a model name stands for: every model (``auto``), one provider's, or any provider's model of that name."""
-
-    provider: str | None
-    model: str | None
+    provider: ProviderState
+    model: Model
+    place: int
+    rest: Resting | None
+    ranked: Ranked
 
 
-def resolve(name: str, catalogue: Catalogue) -> Wanted | None:
-    """Read a model name: ``auto``, ``provider:model`` (split at the first colon) or a bare model name.
-
-    ``None`` where nobody has it. A bare name may hold colons itself (``llama3.2:3b`` is a tag).
-    """
-    if name == AUTO:
-        return Wanted(None, None)
-    prefix, colon, rest = name.partition(":")
-    if colon and rest:
-        provider = _provider(prefix, catalogue)
-        if provider is not None:
-            return Wanted(provider.name, rest)
-    if any(_offers(provider, name) for provider in catalogue):
-        return Wanted(None, name)
-    return None
-
-
-def plan(request: ChatRequest, catalogue: Catalogue, rests: Rests, now: float) -> Plan:
-    """Rank every model that may answer ``request``, best first.
-
-    Order: ready before not ready, rested before resting, then last resorts behind the others, locality
-    (local, LAN, cloud), place in the config, place in the provider's list.
-    """
-    wanted = resolve(request.model, catalogue)
+def plan(
+    request: ChatRequest,
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+    now: float,
+    known_wishes: Mapping[str, Wish] = BUILT_IN,
+) -> Plan:
+    """Rank every model that may answer ``request``, best first."""
+    wanted = resolve(request.model, catalogue, known_wishes)
+    wish = (wanted.wish if wanted is not None else None) or Wish("by name")
+    if stricter(snapshot.fence, wish.privacy) != snapshot.fence:
+        reason = f"the model {request.model!r} is bound to it"
+        snapshot = msgspec.structs.replace(snapshot, fence=wish.privacy, fence_reason=reason)
+    target, why = precedence(snapshot)
+    made = Plan(
+        policy=wish.name,
+        target=target,
+        reason=why,
+        resource_routing=_routing(snapshot.machine.state, snapshot.machine.target, snapshot.machine.reasons),
+        connectivity_routing=_routing(snapshot.network.state, snapshot.network.target, snapshot.network.reasons),
+        privacy=snapshot.fence,
+        privacy_reason=snapshot.fence_reason,
+    )
     if wanted is None:
-        return Plan((), (Excluded("", request.model, "model", f"no provider has a model named {request.model!r}"),))
-    found: list[tuple[tuple[int, ...], Candidate]] = []
-    excluded: list[Excluded] = []
-    for provider in catalogue:
-        for place, model in enumerate(_models(provider, wanted)):
-            verdict = _excluded(request, provider, model, wanted)
-            if verdict is not None:
-                excluded.append(Excluded(provider.name, model.id, *verdict))
-                continue
-            rest = _rest(rests, provider.name, model.id, now)
-            key = (
-                provider.status != "ready",
-                rest is not None,
-                provider.last_resort,
-                LOCALITY_RANK[provider.locality],
-                provider.order,
-                place,
-            )
-            candidate = Candidate(provider.name, model.id, provider.locality, _reason(provider, wanted, rest, now))
-            found.append((key, candidate))
-    found.sort(key=lambda entry: entry[0])
-    return Plan(tuple(candidate for _, candidate in found), tuple(excluded))
+        missing = Excluded("", request.model[:200], "model", f"no provider has a model named {request.model[:200]!r}")
+        return msgspec.structs.replace(made, excluded=(missing,))
+    entries, excluded = _sift(request, snapshot, catalogue, now, wanted, wish)
+    places = _listed(wish, catalogue)
+    entries.sort(key=lambda entry: _key(entry, target, wish, places))
+    warm = None
+    if snapshot.warm_behind and wish.weights is None and not wish.models and wanted.wish is not None:
+        entries, warm = _warm_behind(entries)
+    ranked = tuple(_told(entry, wanted, wish, target, now) for entry in entries)
+    return msgspec.structs.replace(made, ranked=ranked, excluded=tuple(excluded), warm=warm)
 
 
-def nobody(request: ChatRequest, plan: Plan, catalogue: Catalogue) -> OblixError:
+def precedence(snapshot: Snapshot) -> tuple[str, str]:
+    """The original's rule: disconnected goes local; constrained or critical goes to the cloud; all else is local."""
+    if snapshot.network.routes.get("internet", snapshot.network.state) == "disconnected":
+        return "local", "the internet is disconnected"
+    if snapshot.machine.state != "available":
+        return "cloud", f"this machine is {snapshot.machine.state}"
+    return "local", "this machine is available"
+
+
+def nobody(request: ChatRequest, made: Plan, catalogue: Catalogue) -> OblixError:
     """Why a plan without candidates has none, as the client is told."""
-    rules = {exclusion.rule for exclusion in plan.excluded}
-    if "model" in rules:
-        names = [provider.name + ":" + model.id for provider in catalogue for model in provider.models]
+    found = {exclusion.rule for exclusion in made.excluded}
+    if "model" in found:
+        names = [f"{provider.name}:{model.id}" for provider in catalogue for model in provider.models]
         close = get_close_matches(request.model[:200], [AUTO, *names], n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; GET /v1/models lists what there is"
         return OblixError("model_not_found", f"No provider has the model {request.model[:200]!r}{hint}", param="model")
-    if rules == {"capability"}:
-        who = "; ".join(f"{item.provider}:{item.model}: {item.reason}" for item in plan.excluded[:5])
-        return OblixError(
-            "unsupported_capability",
-            f"No reachable model can do what the request needs ({', '.join(sorted(request.needs))}): {who}",
-            param=_param(request.needs),
-        )
-    why = "; ".join(f"{p.name}: {p.reason or p.status}" for p in catalogue if p.status != "absent")
+    who = "; ".join(f"{item.provider}:{item.model}: {item.reason}" for item in made.excluded[:5])
+    if found and found <= {"capability"}:
+        needs = ", ".join(sorted(request.needs)) or "chat"
+        message = f"No reachable model can do what the request needs ({needs}): {who}"
+        return OblixError("unsupported_capability", message, param=_param(request.needs))
+    if found and found <= {"capability", "context"}:
+        return OblixError("context_length_exceeded", f"The prompt fits no reachable model: {who}", param="messages")
+    if "privacy" in found and not found - {"privacy", "capability", "context", "budget"}:
+        return OblixError("no_model_available", f"No model within the privacy fence can answer: {who}")
+    why = who or "; ".join(f"{p.name}: {p.reason or p.status}" for p in catalogue if p.status != "absent")
     return OblixError("no_model_available", f"No model can answer right now ({why or 'no provider is configured'})")
 
 
-def _provider(prefix: str, catalogue: Catalogue) -> ProviderState | None:
+def _sift(
+    request: ChatRequest, snapshot: Snapshot, catalogue: Catalogue, now: float, wanted: Wanted, wish: Wish
+) -> tuple[list[_Entry], list[Excluded]]:
+    """Every model that ``wanted`` can mean, weighed, or excluded by the first hard rule that applies."""
+    prompt = estimate_prompt(request)
+    answer = min(request.max_tokens or ANSWER_TOKENS, 4 * ANSWER_TOKENS)
+    limit = _max_cost(request)
+    listed = _listed(wish, catalogue)
+    entries: list[_Entry] = []
+    excluded: list[Excluded] = []
     for provider in catalogue:
-        if provider.name == prefix:
-            return provider
-    kind = KIND_ALIASES.get(prefix)
-    return next((provider for provider in catalogue if provider.kind == kind), None)
+        for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
+            name = (provider.name, model.id)
+            cost = snapshot.prices.get(name, Price()).of(prompt, answer)
+            verdict = (
+                rules.capability(request, model)
+                or rules.context(prompt, request.max_tokens, model)
+                or rules.health(provider, by_name=wanted.wish is None)
+                or rules.connectivity(provider, snapshot)
+                or rules.memory(provider, model, snapshot)
+                or rules.privacy(provider, snapshot)
+                or rules.budget(cost, limit)
+            )
+            if verdict is not None:
+                excluded.append(Excluded(*name, *verdict))
+                continue
+            time = expect(
+                snapshot.speeds.get(name),
+                provider.locality,
+                prompt=prompt,
+                cached=snapshot.cached.get(name, 0),
+                answer=answer,
+                ahead=(provider.running + provider.waiting) / provider.slots
+                if provider.running >= provider.slots
+                else 0,
+                loaded=model.loaded,
+                size_bytes=model.size_bytes if provider.locality == "local" else None,
+            )
+            score = _score(provider, model, snapshot, wish, time.total, cost)
+            candidate = Candidate(provider.name, model.id, provider.locality, "")
+            ranked = Ranked(candidate, round(score, 6), round(time.total, 3), round(cost, 6))
+            entries.append(_Entry(provider, model, place, _rest(snapshot, *name, now), ranked))
+    return entries, excluded
 
 
-def _same(offered: str, name: str) -> bool:
-    return offered in (name, name + ":latest")
+def _candidates(
+    provider: ProviderState, wanted: Wanted, wish: Wish, listed: Mapping[tuple[str, str], int]
+) -> list[Model]:
+    if not wish.models:
+        return meant(provider, wanted)
+    known = {model.id: model for model in provider.models}
+    return [known.get(model) or Model(model) for name, model in listed if name == provider.name]
 
 
-def _offers(provider: ProviderState, name: str) -> bool:
-    return any(_same(model.id, name) for model in provider.models)
+def _listed(wish: Wish, catalogue: Catalogue) -> dict[tuple[str, str], int]:
+    """The place of each model in a wish's own list."""
+    places: dict[tuple[str, str], int] = {}
+    for place, name in enumerate(wish.models):
+        wanted = resolve(name, catalogue, {})
+        if wanted is not None:
+            for provider in catalogue:
+                for model in meant(provider, wanted):
+                    places.setdefault((provider.name, model.id), place)
+    return places
 
 
-def _models(provider: ProviderState, wanted: Wanted) -> list[Model]:
-    """The models of ``provider`` that ``wanted`` can mean. A model asked for by provider and name need not be listed:
-    the upstream's own answer is the truth about names that it does not list."""
-    if wanted.provider is not None:
-        if wanted.provider != provider.name or wanted.model is None:
-            return []
-        listed = [model for model in provider.models if _same(model.id, wanted.model)]
-        return listed[:1] or [Model(wanted.model)]
-    if wanted.model is not None:
-        return [model for model in provider.models if _same(model.id, wanted.model)][:1]
-    return [model for model in provider.models if model.chat][:AUTO_MODELS]
+def _score(provider: ProviderState, model: Model, snapshot: Snapshot, wish: Wish, seconds: float, cost: float) -> float:
+    if wish.weights is None:
+        return seconds
+    local = provider.locality == "local"
+    prior = wishes.LOCAL_QUALITY if provider.locality != "cloud" else wishes.CLOUD_QUALITY
+    quality = snapshot.quality.get((provider.name, model.id), wishes.SMALL_QUALITY if provider.last_resort else prior)
+    watt_hours = wishes.energy_wh(seconds, local=local, on_battery=snapshot.machine.on_battery)
+    return wishes.score(wish.weights, seconds=seconds, dollars=cost, watt_hours=watt_hours, quality=quality)
 
 
-def _excluded(request: ChatRequest, provider: ProviderState, model: Model, wanted: Wanted) -> tuple[str, str] | None:
-    """The rule that rules ``model`` out, and why; ``None`` where it may serve."""
-    if wanted.provider is None and provider.status != "ready":
-        return "health", provider.reason or provider.status
-    if not model.chat:
-        return "capability", "it is not a chat model"
-    if model.capabilities is not None and not request.needs <= model.capabilities:
-        return "capability", f"it lacks {', '.join(sorted(request.needs - model.capabilities))}"
-    return None
+def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[tuple[str, str], int]) -> Key:
+    """What the ranking compares. Who is down or rests is behind the rest, whatever else speaks for it."""
+    provider = entry.provider
+    health = (float(provider.status != "ready"), float(entry.rest is not None))
+    if wish.models:
+        return (*health, float(places[provider.name, entry.model.id]))
+    if wish.weights is not None:
+        return (*health, entry.ranked.score, float(provider.order), float(entry.place))
+    here = LOCALITY_RANK[provider.locality]
+    if target == "cloud":
+        here = 0 if provider.locality != "local" else 1  # anywhere but on this machine
+    return (
+        *health,
+        float(provider.last_resort),
+        float(here),
+        entry.ranked.score,
+        float(provider.order),
+        float(entry.place),
+    )
 
 
-def _rest(rests: Rests, provider: str, model: str, now: float) -> Resting | None:
+def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]:
+    """Where the best model is local and cold, one elsewhere that is quicker answers, and this one is loaded meanwhile."""
+    if not entries or entries[0].model.loaded is not False or entries[0].provider.locality != "local":
+        return entries, None
+    cold = entries[0]
+    for index, other in enumerate(entries):
+        warm = other.model.loaded is not False and not other.provider.last_resort and other.rest is None
+        if warm and other.ranked.seconds < cold.ranked.seconds:
+            return [other, *entries[:index], *entries[index + 1 :]], cold.ranked.candidate
+    return entries, None
+
+
+def _told(entry: _Entry, wanted: Wanted, wish: Wish, target: str, now: float) -> Ranked:
+    """``entry`` with its reason in words."""
+    provider = entry.provider
+    if entry.rest is not None:
+        why = f"rests for {entry.rest.until - now:.1f} s after {entry.rest.reason}"
+    elif wanted.wish is None:
+        why = "asked for by name"
+    elif wish.models:
+        why = f"in the list of {wish.name}"
+    elif wish.weights is not None:
+        why = f"{wish.name}: {entry.ranked.seconds:.1f} s, ${entry.ranked.cost:.4f}"
+    elif provider.last_resort:
+        why = "the last resort"
+    else:
+        why = f"{target} first; about {entry.ranked.seconds:.1f} s"
+    candidate = msgspec.structs.replace(entry.ranked.candidate, reason=f"{provider.locality}; {why}")
+    return msgspec.structs.replace(entry.ranked, candidate=candidate)
+
+
+def _rest(snapshot: Snapshot, provider: str, model: str, now: float) -> Resting | None:
     for key in ((provider, None), (provider, model)):
-        rest = rests.get(key)
+        rest = snapshot.rests.get(key)
         if rest is not None and rest.until > now:
             return rest
     return None
 
 
-def _reason(provider: ProviderState, wanted: Wanted, rest: Resting | None, now: float) -> str:
-    if rest is not None:
-        return f"{provider.locality}; rests for {rest.until - now:.1f} s after {rest.reason}"
-    if wanted.model is not None:
-        return f"{provider.locality}; asked for by name"
-    if provider.last_resort:
-        return f"{provider.locality}; the last resort"
-    return f"{provider.locality}; ready"
+def _routing(state: str, target: str, reasons: tuple[str, ...]) -> Routing:
+    return Routing(state, target, "; ".join(reasons))
+
+
+def _max_cost(request: ChatRequest) -> float | None:
+    options = request.body.get("oblix")
+    limit = options.get("max_cost") if isinstance(options, dict) else None
+    return float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) else None
 
 
 def _param(needs: frozenset[str]) -> str | None:

@@ -14,7 +14,8 @@ class NetSignal(msgspec.Struct, frozen=True):
 
     ``seconds`` it took, until success or failure; ``failure`` is a code of :data:`oblix_actors.errors.KINDS`
     (``upstream_dns``, ``upstream_connect``, ``upstream_tls``, ``upstream_reset``…) or ``None``;
-    ``received`` counts body bytes (``transfer`` only).
+    ``received`` counts body bytes (``transfer`` only); ``bulk``: that body was whole before it was sent, so that its
+    pace was the network's, as the pace of a token stream is not.
     """
 
     host: str
@@ -23,3 +24,12 @@ class NetSignal(msgspec.Struct, frozen=True):
     seconds: float
     failure: str | None = None
     received: int = 0
+    bulk: bool = False
+
+
+class Stalled(msgspec.Struct, frozen=True):
+    """A request to ``host``:``port`` is out, and for ``seconds`` nothing has come back: slow, or lost on the way."""
+
+    host: str
+    port: int
+    seconds: float

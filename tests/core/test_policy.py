@@ -8,9 +8,23 @@ from hypothesis import strategies as st
 
 from oblix_actors.core.catalogue import LOCALITY_RANK, Model, ProviderState
 from oblix_actors.core.chat import ALL_CAPABILITIES, ChatRequest, Message
-from oblix_actors.core.policy import Resting, Wanted, nobody, plan, resolve
+from oblix_actors.core.decision import Plan, Resting, Snapshot
+from oblix_actors.core.names import Wanted, resolve
+from oblix_actors.core.policy import nobody
+from oblix_actors.core.policy import plan as plan_with
+from oblix_actors.core.wishes import BUILT_IN
 
 TEXT_ONLY: frozenset[str] = frozenset()
+
+
+def plan(
+    request: ChatRequest,
+    catalogue: tuple[ProviderState, ...],
+    rests: dict[tuple[str, str | None], Resting],
+    now: float,
+) -> Plan:
+    """The plan where only ``rests`` are known."""
+    return plan_with(request, Snapshot(rests=rests), catalogue, now)
 
 
 def provider(name: str, *models: str | Model, **fields: object) -> ProviderState:
@@ -38,7 +52,7 @@ ALL = (EMBEDDED, CLAUDE, CLOUD, LAN, OLLAMA)
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
-        ("auto", Wanted(None, None)),
+        ("auto", Wanted(wish=BUILT_IN["auto"])),
         ("ollama:llama3.2:3b", Wanted("ollama", "llama3.2:3b")),
         ("ollama:not-listed", Wanted("ollama", "not-listed")),
         ("anthropic:claude-haiku-4-5", Wanted("claude", "claude-haiku-4-5")),
@@ -136,7 +150,7 @@ def test_a_resting_candidate_says_why() -> None:
         (ALL, ask("xyzzy"), "model_not_found", "model", "GET /v1/models"),
         ((EMBEDDED,), ask("auto", "tools"), "unsupported_capability", "tools", "it lacks tools"),
         ((EMBEDDED,), ask("auto", "images"), "unsupported_capability", "messages", "embedded:smollm2-135m"),
-        ((provider("a", "m", status="down", reason="refused"),), ask(), "no_model_available", None, "a: refused"),
+        ((provider("a", "m", status="down", reason="refused"),), ask(), "no_model_available", None, "a:m: refused"),
         ((), ask(), "no_model_available", None, "no provider is configured"),
     ],
 )
