@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from oblix_actors.core.catalogue import Plan, ProviderState
+from oblix_actors.core.catalogue import ProviderState
 from oblix_actors.core.chat import ChatRequest
+from oblix_actors.core.decision import Decision, Machine, Name, Network, Plan, Privacy
+from oblix_actors.core.timing import Pace, Speed
+from oblix_actors.core.what_if import WhatIf
 from oblix_actors.errors import OblixError
 from oblix_actors.runtime.job import Job
 from oblix_actors.runtime.mailbox import Mailbox, Reply
@@ -24,10 +27,24 @@ class Abandoned(msgspec.Struct, frozen=True):
 
 
 class Explain(msgspec.Struct, frozen=True):
-    """Anybody to router: what would you do with ``request``, and why?"""
+    """Anybody to router: what would you do with ``request``, and why? ``what_if`` replaces parts of what is known."""
 
     request: ChatRequest
     reply: Reply[Plan]
+    what_if: WhatIf | None = None
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """Anybody to router: what have you decided lately? At most ``limit`` decisions, newest first."""
+
+    limit: int
+    reply: Reply[tuple[Decision, ...]]
+
+
+class RecallSpeeds(msgspec.Struct, frozen=True):
+    """Notebook to router: what have you learned of the models' speeds?"""
+
+    reply: Reply[dict[Name, Speed]]
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -37,6 +54,13 @@ class Attempt(msgspec.Struct, frozen=True):
     number: int
     model: str
     reason: str
+    privacy: Privacy = "any"
+
+
+class Warm(msgspec.Struct, frozen=True):
+    """Router to worker: load ``model``, it will be wanted."""
+
+    model: str
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -56,10 +80,14 @@ class Bounced(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """Worker to router: this attempt is over and the job with it (answered, or its client gone)."""
+    """Worker to router: this attempt is over and the job with it (answered, or its client gone).
+
+    ``pace`` is what was measured of a whole answer.
+    """
 
     job: Job
     number: int
+    pace: Pace | None = None
 
 
 class WorkerChanged(msgspec.Struct, frozen=True):
@@ -68,6 +96,31 @@ class WorkerChanged(msgspec.Struct, frozen=True):
     state: ProviderState
 
 
-RouterMessage = Submit | Abandoned | Explain | Claimed | Bounced | Settled | WorkerChanged
+class MachineChanged(msgspec.Struct, frozen=True):
+    """Resource monitor to router: this is how the machine is now."""
+
+    machine: Machine
+
+
+class NetworkChanged(msgspec.Struct, frozen=True):
+    """Connectivity monitor to router: this is how the network is now."""
+
+    network: Network
+
+
+RouterMessage = (
+    Submit
+    | Abandoned
+    | Explain
+    | Recall
+    | RecallSpeeds
+    | Claimed
+    | Bounced
+    | Settled
+    | WorkerChanged
+    | MachineChanged
+    | NetworkChanged
+)
 RouterMailbox = Mailbox[RouterMessage]
-WorkerMailbox = Mailbox[Attempt]
+WorkerMessage = Attempt | Warm
+WorkerMailbox = Mailbox[WorkerMessage]

@@ -24,7 +24,7 @@ from oblix_actors.actors.messages import (
     WorkerChanged,
     WorkerMailbox,
 )
-from oblix_actors.core.catalogue import Model, ProviderState
+from oblix_actors.core.catalogue import Model, ProviderState, preferring
 from oblix_actors.core.events import Aborted, Batch, Completed, Delta, Failed, Served
 from oblix_actors.errors import Busy, OblixError, Scope
 from oblix_actors.core.upstream import Upstream
@@ -55,6 +55,7 @@ class Worker:
         *,
         optional: bool,
         stalled_client: float,
+        prefer: tuple[str, ...] = (),
     ) -> None:
         self.published: Watch[ProviderState] = Watch(state)
         self._upstream = upstream
@@ -63,6 +64,7 @@ class Worker:
         self._routing = routing
         self._optional = optional
         self._stalled_client = stalled_client
+        self._prefer = prefer
         self._slots = trio.Semaphore(state.slots)
         self._looked = trio.Event()
         self._look_again = trio.Event()
@@ -77,6 +79,10 @@ class Worker:
                 await self._looked.wait()
             task_status.started()
             await self._mailbox.each(lambda attempt: nursery.start_soon(self._serve, attempt), self._dropped)
+
+    def look_again(self) -> None:
+        """What is known of the upstream is old: ask it again, soon."""
+        self._look_again.set()
 
     def _dropped(self, attempt: Attempt, _error: BaseException) -> None:
         self._tell(Bounced(attempt.job, attempt.number, self._crashed(), shown=False))
@@ -129,8 +135,11 @@ class Worker:
         """Tell the router how the attempt ended. Synchronous: it also runs while being cancelled."""
         if error is not None:
             if error.kind.scope is Scope.PROVIDER:
-                self._look_again.set()
-            self._tell(Bounced(run.job, run.number, error, shown=run.job.claimed_by == run.number))
+                self.look_again()
+            shown = run.job.claimed_by == run.number and run.job.request.stream
+            if not shown:
+                run.job.unclaim(run.number)  # a client that waits for the whole has seen nothing yet
+            self._tell(Bounced(run.job, run.number, error, shown=shown))
         else:
             self._tell(Settled(run.job, run.number))
 
@@ -192,7 +201,7 @@ class Worker:
     def _publish(self, models: tuple[Model, ...] | None, reason: str) -> None:
         old = self.published.value
         if models is not None:
-            self._update(status="ready", models=models, reason="")
+            self._update(status="ready", models=preferring(models, self._prefer), reason="")
         elif self._optional and not old.models:
             self._update(status="absent", models=(), reason=reason)
         else:

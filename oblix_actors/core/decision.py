@@ -133,3 +133,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def candidates(self) -> tuple[Candidate, ...]:
         """Who may answer, best first."""
         return tuple(entry.candidate for entry in self.ranked)
+
+
+class AttemptRecord(msgspec.Struct, frozen=True):
+    """One attempt of a job: ``error`` is a code of the taxonomy, ``None`` while it runs and after it has answered."""
+
+    model: str
+    reason: str
+    error: str | None = None
+    message: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What was decided for one job and what became of it. ``at`` is Unix seconds; ``served`` is ``provider:model``."""
+
+    job: str
+    at: int
+    asked: str
+    plan: Plan
+    attempts: tuple[AttemptRecord, ...] = ()
+    served: str | None = None
+    outcome: str | None = None

@@ -94,7 +94,10 @@ def internet_link(snapshot: LinkSnapshot) -> LinkVerdict:
             return LinkVerdict(True, f"{_names(found)} is up")
         return LinkVerdict(False, "no network interface is up and has an address")
     if not snapshot.defaults:
-        return LinkVerdict(False, "there is no default route")
+        down = [_why_not(each) for each in snapshot.interfaces if not (each.usable or each.virtual or each.loopback)]
+        return LinkVerdict(
+            False, f"there is no default route ({'; '.join(down)})" if down else "there is no default route"
+        )
     names = {route.interface for route in snapshot.defaults}
     ways = [each for each in snapshot.interfaces if each.name in names]
     usable = [each for each in ways if each.usable]

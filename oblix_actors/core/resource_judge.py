@@ -66,13 +66,19 @@ class JudgeMemory(msgspec.Struct, frozen=True):
 
 
 class _Check(NamedTuple):
-    """One figure against one threshold: ``excess`` > 0 is over; ``well_below`` it may stop to count."""
+    """One figure against one threshold. ``over`` it may begin to count, ``well_below`` it may stop to.
+
+    ``shown`` is the figure, ``limit`` the threshold, ``note`` what belongs to both. The figure covers the last
+    ``average_of`` seconds.
+    """
 
     key: str
     level: Level
-    words: str
+    shown: str
+    limit: str
     over: bool
     well_below: bool
+    note: str = ""
     average_of: float = 0.0
 
 
@@ -93,7 +99,7 @@ def judge(
         if entry.counts:
             counted.append(check)
         else:
-            waiting.append(f"{check.words} for {_seconds(now - entry.since)}, counts after {dwell:g} s")
+            waiting.append(f"{_over(check, entry, now)}, counts after {dwell:g} s")
         turns = entry.below if entry.counts else entry.since
         if turns is not None:
             due = min(due or math.inf, turns + dwell)
@@ -101,7 +107,7 @@ def judge(
     if counted:
         state = "critical" if any(check.level == "critical" for check in counted) else "constrained"
     since = now if memory.since is None or state != memory.state else memory.since
-    reasons = tuple(_reason(check, over[check.key], now) for check in _strongest(counted)) or figures(sample)
+    reasons = tuple(_reason(check, over[check.key], dwell, now) for check in _strongest(counted)) or figures(sample)
     verdict = ResourceState(
         state=state, target=target_of(state, sample.gpus), reasons=(*reasons, *waiting), since=since
     )
@@ -180,14 +186,15 @@ def _checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Check]:
     yield from _gpu_checks(sample, settings)
     battery = percent(sample.battery_percent)
     if battery is not None and sample.on_battery is not None:
-        low = sample.on_battery and not sample.charging
-        words = f"battery {battery:.0f} % < {LOW_BATTERY:g} %, and nothing charges it"
-        fine = not low or battery > LOW_BATTERY + MARGIN_PERCENT
-        yield _Check("battery", "constrained", words, over=low and battery < LOW_BATTERY, well_below=fine)
+        drains = sample.on_battery and not sample.charging
+        low = drains and battery < LOW_BATTERY
+        fine = not drains or battery > LOW_BATTERY + MARGIN_PERCENT
+        shown, limit = f"battery {battery:.0f} %", f"< {LOW_BATTERY:g} %"
+        yield _Check("battery", "constrained", shown, limit, low, fine, " and nothing charges it")
     if sample.throttled is not None:
         heat = figure(sample.temperature)
-        words = "the CPU is throttled by heat" + ("" if heat is None else f" ({heat:.0f} °C)")
-        yield _Check("heat", "constrained", words, over=sample.throttled, well_below=not sample.throttled)
+        shown = "heat throttles the CPU" + ("" if heat is None else f" ({heat:.0f} °C)")
+        yield _Check("heat", "constrained", shown, "", sample.throttled, not sample.throttled)
 
 
 def _load_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Check]:
@@ -204,8 +211,8 @@ def _load_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Chec
     if load is not None:
         theirs = max(0.0, load - (figure(sample.own_load) or 0.0))
         limit = settings.load_threshold
-        words = f"load {theirs:.1f} per core > {limit:g}"
-        yield _Check("load", "constrained", words, over=theirs > limit, well_below=theirs < limit * MARGIN)
+        shown = f"load {theirs:.1f} per core"
+        yield _Check("load", "constrained", shown, f"> {limit:g}", theirs > limit, theirs < limit * MARGIN)
 
 
 def _memory_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Check]:
@@ -222,9 +229,8 @@ def _memory_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Ch
     rates = [rate for rate in (figure(sample.swap_in), figure(sample.swap_out)) if rate is not None]
     if rates and some is None:
         rate = min(sum(rates), 1e18)
-        words = f"swapping {rate / 1e6:.0f} MB/s > {SWAP_RATE / 1e6:g} MB/s"
-        lull = rate < SWAP_RATE * MARGIN
-        yield _Check("swap", "constrained", words, over=rate > SWAP_RATE, well_below=lull)
+        shown, limit = f"swapping {rate / 1e6:.0f} MB/s", f"> {SWAP_RATE / 1e6:g} MB/s"
+        yield _Check("swap", "constrained", shown, limit, rate > SWAP_RATE, rate < SWAP_RATE * MARGIN)
 
 
 def _gpu_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Check]:
@@ -245,34 +251,40 @@ def _gpu_checks(sample: ResourceSample, settings: Thresholds) -> Iterator[_Check
 def _shares(
     name: str, value: float, threshold: float, critical: float, note: str, average_of: float | None = None
 ) -> Iterator[_Check]:
-    for level, limit in (("constrained", threshold), ("critical", critical)):
-        yield _share(name, level, value, limit, note, average_of)  # type: ignore[arg-type]
+    yield _share(name, "constrained", value, threshold, note, average_of)
+    yield _share(name, "critical", value, critical, note, average_of)
 
 
 def _share(
     name: str, level: Level, value: float, limit: float, note: str = "", average_of: float | None = None
 ) -> _Check:
-    words = f"{name} {value:.0f} % > {limit:g} %{note}"
-    well_below = value < limit - MARGIN_PERCENT
-    return _Check(f"{name} {level}", level, words, value > limit, well_below, average_of or 0.0)
+    well_below = value < limit - min(MARGIN_PERCENT, limit * (1 - MARGIN))
+    shown, words = f"{name} {value:.0f} %", f"> {limit:g} %"
+    return _Check(f"{name} {level}", level, shown, words, value > limit, well_below, note, average_of or 0.0)
 
 
 def _strongest(counted: list[_Check]) -> list[_Check]:
     """Without the lower threshold of a figure that is over the higher one too."""
-    names = {check.key.removesuffix(" critical") for check in counted if check.level == "critical"}
-    return [
-        check for check in counted if check.level == "critical" or check.key.removesuffix(" constrained") not in names
-    ]
+    critical = {_name(check) for check in counted if check.level == "critical"}
+    return [check for check in counted if check.level == "critical" or _name(check) not in critical]
 
 
-def _reason(check: _Check, over: Over, now: float) -> str:
+def _name(check: _Check) -> str:
+    return check.key.removesuffix(f" {check.level}")
+
+
+def _over(check: _Check, entry: Over, now: float) -> str:
+    return f"{check.shown} {check.limit}".strip() + f"{check.note} for {_seconds(now - entry.since)}"
+
+
+def _reason(check: _Check, entry: Over, dwell: float, now: float) -> str:
+    """Why a figure counts: it is over its threshold, not far enough below it, or not for long enough."""
     if check.over:
-        return f"{check.words} for {_seconds(now - over.since)}"
-    return (
-        f"{check.words} a moment ago"
-        if over.below is None
-        else f"{check.words}: below it only for {_seconds(now - over.below)}"
-    )
+        return _over(check, entry, now)
+    was = f"{_name(check)} was {check.limit}{check.note}" if check.limit else f"{_name(check)} was too much"
+    if entry.below is None:
+        return f"{was}, and {check.shown} is hardly less"
+    return f"{was} until {_seconds(now - entry.below)} ago, ends after {dwell:g} s"
 
 
 def _seconds(seconds: float) -> str:

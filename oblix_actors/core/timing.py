@@ -99,6 +99,17 @@ class Quantile(msgspec.Struct):
         return self.heights[2]
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """What one whole answer showed: tokens, and seconds to its first and its last. ``loaded``: was the model in memory?"""
+
+    prompt: int
+    cached: int
+    answer: int
+    first: float
+    total: float
+    loaded: bool | None = None
+
+
 class Speed(msgspec.Struct):
     """What is known of one model's pace. Times are seconds, rates tokens per second; ``None`` is not measured yet."""
 

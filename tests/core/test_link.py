@@ -49,6 +49,7 @@ CASES = [
     ("an interface that went", [LO], via("ppp0"), False, False, "ppp0 is gone"),
     ("nothing but the loopback", [LO], (), False, False, "there is no default route"),
     ("containers only", [LO, DOCKER], (), False, False, "there is no default route"),
+    ("down, routes gone", [LO, nic("eth0", up=False)], (), False, False, "no default route (eth0 is down)"),
     ("inside a container", [LO, nic("eth0", kind="veth")], via("eth0"), True, True, "through eth0"),
     ("a VPN over Wi-Fi", [WIFI, nic("tun0", "10.8.0.2/24", kind="tun")], via("tun0"), True, True, "through tun0"),
     ("a VPN over nothing", [nic("tun0", "10.8.0.2/24", kind="tun")], via("tun0"), False, False, "is a tunnel"),
