@@ -63,6 +63,12 @@ class Warm(msgspec.Struct, frozen=True):
     model: str
 
 
+class Leave(msgspec.Struct, frozen=True):
+    """Router to worker: the way to your upstream is gone, do not wait for it: fail what runs there now."""
+
+    reason: str
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """Worker to router: this attempt has shown the first content and holds the job."""
 
@@ -122,5 +128,5 @@ RouterMessage = (
     | NetworkChanged
 )
 RouterMailbox = Mailbox[RouterMessage]
-WorkerMessage = Attempt | Warm
+WorkerMessage = Attempt | Warm | Leave
 WorkerMailbox = Mailbox[WorkerMessage]

@@ -7,28 +7,32 @@ an adapter does wrong ends one attempt and nothing else.
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 import structlog
 import trio
 
+from oblix_actors.actors.attempt import Run
 from oblix_actors.actors.messages import (
     Attempt,
     Bounced,
     Claimed,
+    Leave,
     RouterMailbox,
     RouterMessage,
     Settled,
+    Warm,
     WorkerChanged,
     WorkerMailbox,
+    WorkerMessage,
 )
 from oblix_actors.core.catalogue import Model, ProviderState, preferring
-from oblix_actors.core.events import Aborted, Batch, Completed, Delta, Failed, Served
+from oblix_actors.core.events import Failed
+from oblix_actors.core.upstream import Upstream, Warmable
 from oblix_actors.errors import Busy, OblixError, Scope
-from oblix_actors.core.upstream import Upstream
-from oblix_actors.runtime.job import Job, NotTheWriter
+from oblix_actors.runtime.job import NotTheWriter
 from oblix_actors.runtime.watch import Watch
 from oblix_actors.settings import RoutingSettings
 
@@ -38,12 +42,16 @@ DISCOVERY_SECONDS: Final = 10.0
 FIRST_LOOK_SECONDS: Final = 0.5
 """How long the start waits for an upstream's first answer: loopback needs milliseconds, the rest may come later."""
 FIRST_RETRY: Final = 1.0
+SILENCE_SECONDS: Final = 1.0
 CLOUD_REFRESH_FACTOR: Final = 10.0
 """A cloud's list of models changes rarely: it is refreshed this much less often than a local one's."""
 
 
 class Worker:
-    """``state`` is the provider as configured; ``stalled_client`` seconds is how long a client may stop reading."""
+    """``state`` is the provider as configured; ``stalled_client`` seconds is how long a client may stop reading.
+
+    ``stalled`` is told, once a second, how long an upstream on the network has been silent while it was asked.
+    """
 
     def __init__(
         self,
@@ -56,6 +64,7 @@ class Worker:
         optional: bool,
         stalled_client: float,
         prefer: tuple[str, ...] = (),
+        stalled: Callable[[float], None] | None = None,
     ) -> None:
         self.published: Watch[ProviderState] = Watch(state)
         self._upstream = upstream
@@ -67,6 +76,9 @@ class Worker:
         self._prefer = prefer
         self._slots = trio.Semaphore(state.slots)
         self._looked = trio.Event()
+        self._warming: set[str] = set()
+        self._runs: set[Run] = set()
+        self._stalled = stalled
         self._look_again = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -75,23 +87,67 @@ class Worker:
         self._update(running=0, waiting=0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._discover_forever)
+            if self._stalled is not None:
+                nursery.start_soon(self._watch_for_silence, self._stalled)
             with trio.move_on_after(FIRST_LOOK_SECONDS):
                 await self._looked.wait()
             task_status.started()
-            await self._mailbox.each(lambda attempt: nursery.start_soon(self._serve, attempt), self._dropped)
+
+            def handle(message: WorkerMessage) -> None:
+                match message:
+                    case Attempt():
+                        nursery.start_soon(self._serve, message)
+                    case Warm(model):
+                        nursery.start_soon(self._warm, model)
+                    case Leave(reason):
+                        self._leave(reason)
+
+            await self._mailbox.each(handle, self._dropped)
 
     def look_again(self) -> None:
         """What is known of the upstream is old: ask it again, soon."""
         self._look_again.set()
 
-    def _dropped(self, attempt: Attempt, _error: BaseException) -> None:
-        self._tell(Bounced(attempt.job, attempt.number, self._crashed(), shown=False))
+    def _dropped(self, message: WorkerMessage, _error: BaseException) -> None:
+        if isinstance(message, Attempt):
+            self._tell(Bounced(message.job, message.number, self._crashed(), shown=False))
+
+    def _leave(self, reason: str) -> None:
+        """Fail every attempt that runs: there is no way to the upstream."""
+        name = self.published.value.name
+        for run in tuple(self._runs):
+            run.leave(OblixError("route_lost", f"the way to {name} is gone: {reason}", provider=name))
+
+    async def _watch_for_silence(self, stalled: Callable[[float], None]) -> None:
+        """Say so when an upstream that was asked is silent: it may be slow, or lost on the way."""
+        while True:
+            if not self._runs:
+                version = self.published.version
+                while not self._runs:
+                    _, version = await self.published.newer(version)
+            await trio.sleep(SILENCE_SECONDS)
+            longest = max((run.silence for run in self._runs), default=0.0)
+            if longest >= SILENCE_SECONDS:
+                stalled(longest)
+
+    async def _warm(self, model: str) -> None:
+        """Load ``model`` where the upstream can be told to; it is a favour, so that a failure is only logged."""
+        if model in self._warming or not isinstance(self._upstream, Warmable):
+            return
+        self._warming.add(model)
+        try:
+            await self._upstream.warm(model)
+        except OblixError as error:
+            log.info("not warmed", provider=self.published.value.name, model=model, error=error.code)
+        finally:
+            self._warming.discard(model)
+        self.look_again()  # it is loaded now, and the router should know
 
     # -- attempts
 
     async def _serve(self, attempt: Attempt) -> None:
         """One attempt, from its place in the queue to the word to the router, which is said on every way out."""
-        run = _Run(self, attempt)
+        run = Run(attempt, self.published, claimed=self._claimed, stalled_client=self._stalled_client)
         error: OblixError | None = self._crashed()  # what is true if we are torn out of here
         try:
             with attempt.job.scope(attempt.number) as scope:
@@ -101,7 +157,7 @@ class Worker:
         finally:
             self._report(run, error)
 
-    async def _boundary(self, run: _Run) -> OblixError | None:
+    async def _boundary(self, run: Run) -> OblixError | None:
         """Run the attempt; any exception of the adapter becomes this attempt's failure and nobody else's."""
         try:
             await self._queue_and_stream(run)
@@ -115,7 +171,7 @@ class Worker:
             return OblixError("internal", "the provider's adapter failed", provider=self.published.value.name)
         return None
 
-    async def _queue_and_stream(self, run: _Run) -> None:
+    async def _queue_and_stream(self, run: Run) -> None:
         state = self.published.value
         if state.waiting >= self._routing.max_queue:
             raise OblixError("busy", f"{state.waiting} requests wait for {state.name} already", retry_after=1.0)
@@ -124,14 +180,16 @@ class Worker:
             await self._slots.acquire()
         finally:
             self._update(waiting=self.published.value.waiting - 1)
+        self._runs.add(run)
         self._update(running=self.published.value.running + 1)
         try:
             await run.stream(self._upstream, self._routing)
         finally:
             self._slots.release()
+            self._runs.discard(run)
             self._update(running=self.published.value.running - 1)
 
-    def _report(self, run: _Run, error: OblixError | None) -> None:
+    def _report(self, run: Run, error: OblixError | None) -> None:
         """Tell the router how the attempt ended. Synchronous: it also runs while being cancelled."""
         if error is not None:
             if error.kind.scope is Scope.PROVIDER:
@@ -141,16 +199,11 @@ class Worker:
                 run.job.unclaim(run.number)  # a client that waits for the whole has seen nothing yet
             self._tell(Bounced(run.job, run.number, error, shown=shown))
         else:
-            self._tell(Settled(run.job, run.number))
+            self._tell(Settled(run.job, run.number, run.pace()))
 
-    def claimed(self, run: _Run) -> None:
-        """``run`` has shown the first content."""
-        self._tell(Claimed(run.job, run.number))
-
-    @property
-    def stalled_client(self) -> float:
-        """Seconds a client may leave its answer unread."""
-        return self._stalled_client
+    def _claimed(self, attempt: Attempt) -> None:
+        """``attempt`` has shown the first content."""
+        self._tell(Claimed(attempt.job, attempt.number))
 
     def _tell(self, message: RouterMessage) -> None:
         """Tell the router. Its mailbox has room for every open job; should it be full all the same, the job ends
@@ -214,54 +267,3 @@ class Worker:
 
     def _update(self, **changes: object) -> None:
         self.published.set(msgspec.structs.replace(self.published.value, **changes))
-
-
-class _Run:
-    """One attempt under way: holds back what comes before the first content, then writes to the job."""
-
-    def __init__(self, worker: Worker, attempt: Attempt) -> None:
-        self.job: Job = attempt.job
-        self.number = attempt.number
-        self._worker = worker
-        self._model = attempt.model
-        self._reason = attempt.reason
-        self._held: Batch = []
-        self._deadline = trio.CancelScope()
-        self._between: float = inf
-
-    async def stream(self, upstream: Upstream, routing: RoutingSettings) -> None:
-        """Ask the upstream and hand on what it says; ends the job when the answer is whole."""
-        self._between = routing.between_tokens_seconds
-        self._deadline.deadline = trio.current_time() + routing.first_token_seconds
-        with self._deadline:
-            await upstream.chat(self.job.request, self._model, self._emit)
-            if self.job.claimed_by != self.number:  # an answer without content is an answer
-                await self._write([])
-            self.job.finish(Completed())
-        if self._deadline.cancelled_caught:
-            if self.job.claimed_by == self.number:
-                raise OblixError("upstream_stall", f"nothing came for {routing.between_tokens_seconds:g} s")
-            raise OblixError("upstream_first_token_timeout", f"no first token within {routing.first_token_seconds:g} s")
-
-    async def _emit(self, batch: Batch) -> None:
-        if self.job.claimed_by != self.number and not any(
-            isinstance(event, Delta) and event.has_content() for event in batch
-        ):
-            self._held += batch
-            return
-        await self._write(batch)
-        self._deadline.deadline = trio.current_time() + self._between
-
-    async def _write(self, batch: Batch) -> None:
-        if self.job.claimed_by != self.number:
-            if not self.job.claim(self.number):
-                raise NotTheWriter(f"attempt {self.number} came too late")
-            self._worker.claimed(self)
-            batch = [Served(self._worker.published.value.name, self._model, self._reason), *self._held, *batch]
-            self._held = []
-        self._deadline.deadline = inf  # while the client is the slow one, the upstream is not to blame
-        with trio.move_on_after(self._worker.stalled_client) as patience:
-            await self.job.emit(self.number, batch)
-        if patience.cancelled_caught:
-            self.job.finish(Aborted(f"the client read nothing for {self._worker.stalled_client:g} s"))
-            raise NotTheWriter("the client has stalled")

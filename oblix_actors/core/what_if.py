@@ -17,7 +17,7 @@ LOW_BATTERY: Final = 20.0
 
 
 class WhatIf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``oblix.what_if`` of a route request. ``connectivity`` is a state; the others are percent in use, or of charge."""
+    """``oblix.what_if`` of a route request: ``connectivity`` is a state, the others percent in use, or of charge."""
 
     connectivity: Literal["optimal", "degraded", "disconnected"] | None = None
     cpu: Percent | None = None

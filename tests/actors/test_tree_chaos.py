@@ -28,7 +28,7 @@ from oblix_actors.errors import OblixError
 from oblix_actors.runtime.job import Job, JobTable
 from oblix_actors.runtime.mailbox import Mailbox
 from oblix_actors.runtime.supervisor import ChildSpec, Intensity, Run, Supervisor
-from oblix_actors.settings import RoutingSettings
+from oblix_actors.settings import ResourceMonitorSettings, RoutingSettings
 
 WORKERS = ("one", "two", "three")
 SCRIPTS = ("say", "empty", "refuse", "provider", "request", "broken", "silent", "break off", "stall", "slow")
@@ -82,6 +82,7 @@ class Client:
     """One job's client: how long it is patient, whether it reads, and what it got."""
 
     patience: float
+    stream: bool
     events: list[Event] = field(default_factory=list)
     outcome: Outcome | None = None
 
@@ -91,12 +92,14 @@ class Client:
 
     async def run(self, jobs: JobTable, router: Mailbox[RouterMessage], model: str) -> None:
         """What the front does: open, submit, read to the end, abort when the client leaves."""
-        request = ChatRequest(model=model, messages=(Message("user", "hi"),))
+        request = ChatRequest(model=model, messages=(Message("user", "hi"),), stream=self.stream)
         job = jobs.open(request, created=0, submitted=trio.current_time())
         router.tell(Submit(job))
         try:
             with trio.move_on_after(self.patience):
                 while (batch := await job.receive()) is not None:
+                    if isinstance(batch[0], Served) and not self.stream:
+                        self.events = []  # it was shown nothing yet: another attempt starts over
                     self.events += batch
         finally:
             if job.outcome is None:
@@ -130,22 +133,25 @@ class Chaos:
 
 
 Crash = tuple[float, str]
+Arrival = tuple[float, float, str, bool]
 seconds = st.floats(0, 8, allow_nan=False).map(lambda value: round(value, 2))
 crashes = st.lists(st.tuples(seconds, st.sampled_from(("router", *WORKERS))), max_size=12)
-clients = st.lists(st.tuples(seconds, st.sampled_from((0.0, 0.06, 1.0, inf)), st.sampled_from(("auto", "m", "two:m"))))
+clients = st.lists(
+    st.tuples(seconds, st.sampled_from((0.0, 0.06, 1.0, inf)), st.sampled_from(("auto", "m", "two:m")), st.booleans())
+)
 scripts = st.tuples(*[st.lists(st.sampled_from(SCRIPTS), min_size=1, max_size=4) for _ in WORKERS])
 
 
 @given(crashes, clients.filter(bool), scripts)
 @settings(max_examples=150, deadline=None)
 def test_every_job_ends_exactly_once(
-    crashes: list[Crash], clients: list[tuple[float, float, str]], scripts: tuple[list[str], ...]
+    crashes: list[Crash], clients: list[Arrival], scripts: tuple[list[str], ...]
 ) -> None:
     """Whatever crashes whenever: one outcome per job, no job left behind, no slot lost."""
     trio.run(_play, crashes, clients, scripts, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def _play(crashes: list[Crash], clients: list[tuple[float, float, str]], scripts: tuple[list[str], ...]) -> None:
+async def _play(crashes: list[Crash], clients: list[Arrival], scripts: tuple[list[str], ...]) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     ends: Counter[str] = Counter()
     jobs = CountingTable(100, ends)
@@ -159,10 +165,10 @@ async def _play(crashes: list[Crash], clients: list[tuple[float, float, str]], s
         Worker(state, Scripted(script), mails[state.name], router_mail, ROUTING, optional=False, stalled_client=4)
         for state, script in zip(states, scripts, strict=True)
     ]
-    router = Router(router_mail, mails, states)
+    router = Router(router_mail, mails, states, thresholds=ResourceMonitorSettings())
     chaos = Chaos()
     supervisor = Supervisor(Intensity(restarts=1000, seconds=1))
-    people = [Client(patience) for _, patience, _ in clients]
+    people = [Client(patience, stream) for _, patience, _, stream in clients]
 
     async def later(delay: float, client: Client, model: str) -> None:
         await trio.sleep(delay)
@@ -180,7 +186,7 @@ async def _play(crashes: list[Crash], clients: list[tuple[float, float, str]], s
             async with trio.open_nursery() as world:
                 for delay, name in crashes:
                     world.start_soon(crash, delay, name)
-                for client, (delay, _, model) in zip(people, clients, strict=True):
+                for client, (delay, _, model, _) in zip(people, clients, strict=True):
                     world.start_soon(later, delay, client, model)
         await trio.sleep(20)  # mock seconds: the last restarts, the last messages
 

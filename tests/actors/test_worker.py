@@ -13,6 +13,7 @@ from oblix_actors.actors.messages import (
     Attempt,
     Bounced,
     Claimed,
+    Leave,
     RouterMessage,
     Settled,
     WorkerChanged,
@@ -29,7 +30,7 @@ from oblix_actors.runtime.mailbox import Mailbox
 from oblix_actors.runtime.watch import Watch
 from oblix_actors.settings import RoutingSettings
 
-REQUEST = ChatRequest(model="auto", messages=(Message("user", "hi"),))
+REQUEST = ChatRequest(model="auto", messages=(Message("user", "hi"),), stream=True)
 ROUTING = RoutingSettings(first_token_seconds=10, between_tokens_seconds=4, refresh_seconds=30, max_queue=2)
 
 Chat = Callable[[Emit], Awaitable[None]]
@@ -61,12 +62,22 @@ class Upstream:
 class Bench:
     """A worker at work, and the router's end of its mailbox."""
 
-    def __init__(self, upstream: Upstream, *, slots: int = 2, optional: bool = False, locality: str = "local") -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        slots: int = 2,
+        optional: bool = False,
+        locality: str = "local",
+        stalled: Callable[[float], None] | None = None,
+    ) -> None:
         self.jobs = JobTable(100)
         self.mailbox: WorkerMailbox = Mailbox("worker", 10)
         self.router: Mailbox[RouterMessage] = Mailbox("router", 100)
         state = ProviderState(name="p", kind="openai", locality=locality, order=0, slots=slots)  # type: ignore[arg-type]
-        self.worker = Worker(state, upstream, self.mailbox, self.router, ROUTING, optional=optional, stalled_client=7.0)
+        self.worker = Worker(
+            state, upstream, self.mailbox, self.router, ROUTING, optional=optional, stalled_client=7.0, stalled=stalled
+        )
         self.heard: list[RouterMessage] = []
         self._news = Watch(0)
 
@@ -192,6 +203,17 @@ async def test_failures_are_told_with_their_name(
         assert job.outcome is None, "what happens now is the router's to say"
 
 
+async def test_a_client_that_waits_for_the_whole_has_seen_nothing_of_a_broken_answer(autojump_clock: Clock) -> None:
+    async with working(Bench(Upstream(stalls))) as bench:
+        request = ChatRequest(model="auto", messages=REQUEST.messages, stream=False)
+        job = bench.attempt(job=bench.jobs.open(request, created=0, submitted=0.0))
+        await bench.heard_of(Bounced)
+        (message,) = bench.said(Bounced)
+        assert isinstance(message, Bounced)
+        assert (message.error.code, message.shown, job.claimed_by) == ("upstream_stall", False, None)
+        assert job.claim(2), "the next attempt may start over"
+
+
 async def test_a_client_that_does_not_read_is_let_go_and_its_upstream_with_it(autojump_clock: Clock) -> None:
     gone = trio.Event()
 
@@ -314,3 +336,29 @@ async def test_a_failure_of_the_whole_provider_brings_a_new_look(autojump_clock:
         await trio.sleep(5)
         assert bench.worker.published.value.status == "down"
         assert upstream.looked_at[1] - upstream.looked_at[0] < 2
+
+
+async def test_when_the_way_is_gone_what_runs_fails_at_once(autojump_clock: Clock) -> None:
+    async with working(Bench(Upstream(stalls), locality="cloud")) as bench:
+        shown, start = bench.attempt(), trio.current_time()
+        assert await shown.receive() == [Served("p", "m", "ready"), Delta(text="word")]
+        bench.mailbox.tell(Leave("the internet route is disconnected"))
+        await bench.heard_of(Bounced)
+        (message,) = bench.said(Bounced)
+        assert isinstance(message, Bounced)
+        assert (message.error.code, message.shown) == ("route_lost", True)
+        assert trio.current_time() == start
+
+
+async def test_a_silent_upstream_is_reported_while_it_is_silent(autojump_clock: Clock) -> None:
+    async def slow(emit: Emit) -> None:
+        await trio.sleep(3.5)
+        await emit([Delta(text="at last", finish="stop")])
+
+    silences: list[float] = []
+    async with working(Bench(Upstream(slow), stalled=silences.append)) as bench:
+        await trio.sleep(50)
+        assert silences == [], "nobody was asked"
+        await read(bench.attempt())
+        await trio.sleep(50)
+    assert silences == pytest.approx([1.0, 2.0, 3.0])
