@@ -16,13 +16,14 @@ import trio
 from oblix_actors import config, logs, system
 from oblix_actors.errors import ConfigError, StartFailed
 from oblix_actors.front.connection import config_of
+from oblix_actors.front.gateway import Gateway, tune
 
 
 class Application:
     """The ASGI application. One instance serves one Hypercorn worker."""
 
     def __init__(self) -> None:
-        self._gateway: system.Gateway | None = None
+        self._gateway: Gateway | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
@@ -40,13 +41,14 @@ class Application:
             settings = config.load(None)
             logs.configure(settings.log)
             if (hypercorn := config_of(receive)) is not None:
-                system.tune(hypercorn, settings.server)
-            async with system.open_house(settings, os.environ) as house:
-                self._gateway = system.Gateway(house)
+                tune(hypercorn, settings.server)
+            async with system.open_house(settings, os.environ) as house, trio.open_nursery() as nursery:
+                self._gateway = Gateway(house)
+                nursery.start_soon(self._gateway.drain_at_the_end)
                 await send({"type": "lifespan.startup.complete"})
                 started = True
                 await receive()  # lifespan.shutdown: Hypercorn has closed every connection by now
-                self._gateway = None
+                nursery.cancel_scope.cancel(reason="the server has stopped")
             await send({"type": "lifespan.shutdown.complete"})
         except* (ConfigError, StartFailed, OSError) as group:
             message = "; ".join(str(error) for error in system.leaves(group))

@@ -88,6 +88,7 @@ KINDS: Final[dict[str, Kind]] = _rows(
     Kind("upstream_tls", 502, _API, True, _N, _PRO, "the TLS handshake failed"),
     Kind("upstream_first_token_timeout", 504, _API, True, _U, _MOD, "no first token in time"),
     Kind("upstream_stall", 504, _API, True, _U, _MOD, "the stream stopped between tokens"),
+    Kind("route_lost", 502, _API, True, _N, _PRO, "the network to the upstream is gone"),
     Kind("upstream_reset", 502, _API, True, _N, _MOD, "the connection was reset"),
     Kind("upstream_truncated", 502, _API, True, _U, _MOD, "the stream ended without its terminal marker"),
     Kind("upstream_malformed", 502, _API, True, _U, _MOD, "the upstream sent bytes that do not parse"),

@@ -89,7 +89,8 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     ``discover`` looks for local servers on their default ports and for well-known API keys in the
     environment; unset, it does so only when no ``[[providers]]`` are configured. ``max_queue`` is how many
-    requests may wait for one provider.
+    requests may wait for one provider; ``warm_behind`` lets the cloud answer while a cold local model loads;
+    ``remember_speeds`` keeps what was learned of the models' speeds across restarts.
     """
 
     discover: bool | None = None
@@ -98,6 +99,8 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     connect_seconds: Seconds = 5.0
     refresh_seconds: Seconds = 30.0
     max_queue: Count = 100
+    warm_behind: bool = True
+    remember_speeds: bool = True
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +108,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     ``base_url`` includes the API's prefix (``http://127.0.0.1:1234/v1``); ``locality`` is derived from it
     where it is not given; ``models`` limits and orders the models, and is needed where the upstream
-    cannot list them; ``max_concurrency`` is requests at once; ``headers`` are sent with every request;
+    cannot list them; ``prefer`` names models that ``auto`` tries first, or how their names begin;
+    ``max_concurrency`` is requests at once; ``headers`` are sent with every request;
     ``optional`` providers are absent rather than down when nothing listens there (set by discovery).
     """
 
@@ -116,6 +120,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     api_key_file: str | None = None
     locality: Locality | None = None
     models: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
     max_concurrency: Count = 16
     headers: dict[str, str] = {}
     optional: bool = False

@@ -6,7 +6,7 @@ import msgspec
 
 from oblix_actors.core.catalogue import ProviderState
 from oblix_actors.core.chat import ChatRequest
-from oblix_actors.core.decision import Decision, Machine, Name, Network, Plan, Privacy
+from oblix_actors.core.decision import Decision, Name, Network, Plan, Privacy
 from oblix_actors.core.timing import Pace, Speed
 from oblix_actors.core.what_if import WhatIf
 from oblix_actors.errors import OblixError
@@ -102,12 +102,6 @@ class WorkerChanged(msgspec.Struct, frozen=True):
     state: ProviderState
 
 
-class MachineChanged(msgspec.Struct, frozen=True):
-    """Resource monitor to router: this is how the machine is now."""
-
-    machine: Machine
-
-
 class NetworkChanged(msgspec.Struct, frozen=True):
     """Connectivity monitor to router: this is how the network is now."""
 
@@ -115,17 +109,7 @@ class NetworkChanged(msgspec.Struct, frozen=True):
 
 
 RouterMessage = (
-    Submit
-    | Abandoned
-    | Explain
-    | Recall
-    | RecallSpeeds
-    | Claimed
-    | Bounced
-    | Settled
-    | WorkerChanged
-    | MachineChanged
-    | NetworkChanged
+    Submit | Abandoned | Explain | Recall | RecallSpeeds | Claimed | Bounced | Settled | WorkerChanged | NetworkChanged
 )
 RouterMailbox = Mailbox[RouterMessage]
 WorkerMessage = Attempt | Warm | Leave

@@ -24,7 +24,6 @@ from oblix_actors.actors.messages import (
     Claimed,
     Explain,
     Leave,
-    MachineChanged,
     NetworkChanged,
     Recall,
     RecallSpeeds,
@@ -110,10 +109,9 @@ class Router:
             case WorkerChanged(state):
                 old = self._providers.get(state.name)
                 self._providers[state.name] = state
+                self._knowledge.offered(state)
                 if state.status == "ready" and old is not None and old.status != "ready":
                     self._knowledge.rested(state.name)  # it is back
-            case MachineChanged(machine):
-                self._knowledge.machine = machine
             case NetworkChanged(network):
                 self._network_changed(network)
             case Explain() | Recall() | RecallSpeeds():
@@ -146,7 +144,7 @@ class Router:
                 job.finish(Failed(told))
             case Explain() | Recall() | RecallSpeeds():
                 message.reply.fail(told)
-            case WorkerChanged() | MachineChanged() | NetworkChanged():
+            case WorkerChanged() | NetworkChanged():
                 log.warning("a report was lost", report=type(message).__name__, error=type(error).__name__)
 
     def _explain(self, question: Explain) -> Plan:
@@ -183,7 +181,8 @@ class Router:
         """Do what the conductor said, until an attempt is under way or the job is over."""
         while isinstance(action, conductor.Start) and job.outcome is None:
             candidate = action.candidate
-            self._record(job, attempt=AttemptRecord(candidate.name, action.reason))
+            price = self._knowledge.price((candidate.provider, candidate.model))
+            self._record(job, attempt=AttemptRecord(candidate.name, action.reason, price))
             privacy = job.decision.plan.privacy if job.decision is not None else "local"
             attempt = Attempt(job, action.number, candidate.model, action.reason, privacy)
             if self._tell(candidate.provider, attempt):

@@ -75,10 +75,9 @@ def cpu_quota(quota: str | None, period: str | None) -> float | None:
 
 def cpu_seconds(*, stat: str | None = None, usage: str | None = None) -> float | None:
     """The CPU time a group has used: version 2's ``cpu.stat``, or version 1's ``cpuacct.usage``."""
-    if usage is not None:
-        nanoseconds = whole(usage)
-        return None if nanoseconds is None else nanoseconds / 1e9
-    microseconds = keyed(stat).get("usage_usec")
+    nanoseconds, microseconds = whole(usage), keyed(stat).get("usage_usec")
+    if nanoseconds is not None:
+        return nanoseconds / 1e9
     return None if microseconds is None else microseconds / 1e6
 
 

@@ -140,6 +140,7 @@ class AttemptRecord(msgspec.Struct, frozen=True):
 
     model: str
     reason: str
+    price: Price = Price()
     error: str | None = None
     message: str | None = None
 

@@ -96,7 +96,7 @@ def client(fdinfo: str | None) -> Client | None:
         if name.startswith("drm-engine-") and not name.startswith("drm-engine-capacity-"):
             busy[name.removeprefix("drm-engine-")] = amount
         for prefix in ("drm-resident-", "drm-memory-"):
-            if name.startswith(prefix + "vram") or name.startswith(prefix + "local"):
+            if name.startswith((prefix + "vram", prefix + "local")):
                 region = name.removeprefix(prefix)
                 memory[region] = max(memory.get(region, 0), amount * _UNITS.get(unit, 1))
     return Client(fields.get("drm-pdev", ""), fields["drm-client-id"], busy, sum(memory.values()))

@@ -1,4 +1,4 @@
-"""A decision as JSON that a person can read: the same shapes for ``/v1/route``, ``/v1/decisions`` and the ``oblix`` field.
+"""A decision as JSON that a person can read: for ``/v1/route``, ``/v1/decisions`` and the ``oblix`` field of answers.
 
 Names are the original's: ``routing_decision.{resource_routing,connectivity_routing}.{state,target,reason}`` and the
 ``metrics``. Pure.
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from oblix_actors.core.decision import Decision, Plan, Price, Routing
+from oblix_actors.core.decision import AttemptRecord, Decision, Plan, Price, Routing
 from oblix_actors.core.events import Usage
 
 
@@ -90,18 +90,28 @@ def explain_decision(decision: Decision) -> dict[str, Any]:
         "asked": decision.asked,
         "served": decision.served,
         "outcome": decision.outcome,
-        "attempts": msgspec.to_builtins(decision.attempts),
+        "attempts": [_attempt(attempt) for attempt in decision.attempts],
         **explain_plan(decision.plan),
     }
 
 
-def explain_answer(decision: Decision, metrics: Metrics, usage: Usage, price: Price) -> dict[str, Any]:
+def explain_answer(decision: Decision, metrics: Metrics, usage: Usage) -> dict[str, Any]:
     """The ``oblix`` field of a response: the decision, its attempts, the metrics and the cost in US dollars."""
+    price = decision.attempts[-1].price if decision.attempts else Price()
     return {
         **explain_plan(decision.plan),
-        "attempts": msgspec.to_builtins(decision.attempts),
+        "attempts": [_attempt(attempt) for attempt in decision.attempts],
         "metrics": metrics.body(),
         "cost": round(price.of(usage.input_tokens, usage.output_tokens), 8),
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+    return {
+        "model": attempt.model,
+        "reason": attempt.reason,
+        "error": attempt.error,
+        "message": attempt.message,
     }
 
 

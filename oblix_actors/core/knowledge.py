@@ -6,9 +6,10 @@ Owned by the router and written by nobody else. No clock: times are handed in.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Generic, TypeVar
 
+from oblix_actors.core.catalogue import ProviderState
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.decision import (
     Machine,
@@ -20,6 +21,7 @@ from oblix_actors.core.decision import (
     Snapshot,
     stricter,
 )
+from oblix_actors.core.prices import default_price
 from oblix_actors.core.privacy import Fence, Rule, digests, fence
 from oblix_actors.core.timing import Pace, Speed
 
@@ -55,7 +57,10 @@ class Recent(Generic[K, V]):
 
 
 class Knowledge:
-    """``rules`` are the config's privacy rules; ``prices`` and ``quality`` its figures per model."""
+    """``rules`` are the config's privacy rules; ``prices`` and ``quality`` its figures per model.
+
+    ``machine`` reads what the resource monitor publishes: its figures change more often than anybody is told.
+    """
 
     def __init__(
         self,
@@ -65,13 +70,15 @@ class Knowledge:
         quality: Mapping[Name, float] | None = None,
         speeds: Mapping[Name, Speed] | None = None,
         warm_behind: bool = True,
+        machine: Callable[[], Machine] = Machine,
     ) -> None:
-        self.machine = Machine()
+        self._machine = machine
         self.network = Network()
         self.rests: dict[tuple[str, str | None], Resting] = {}
         self.speeds: dict[Name, Speed] = dict(speeds or {})
         self._rules = rules
-        self._prices = prices or {}
+        self._configured = prices or {}
+        self._prices: dict[Name, Price] = dict(self._configured)
         self._quality = quality or {}
         self._warm_behind = warm_behind
         self._marks: Recent[bytes, Privacy] = Recent(CONVERSATIONS)
@@ -89,7 +96,7 @@ class Knowledge:
             if entry is not None:
                 cached[entry[0]] = entry[1]
         return Snapshot(
-            machine=self.machine,
+            machine=self._machine(),
             network=self.network,
             rests=self.rests,
             speeds=self.speeds,
@@ -133,6 +140,16 @@ class Knowledge:
             total=pace.total,
             loaded=pace.loaded,
         )
+
+    def offered(self, provider: ProviderState) -> None:
+        """``provider`` offers these models now: know what each costs."""
+        for model in provider.models:
+            name = (provider.name, model.id)
+            self._prices.setdefault(name, default_price(provider.kind, provider.locality, model.id))
+
+    def price(self, name: Name) -> Price:
+        """What a model costs."""
+        return self._prices.get(name, Price())
 
     def rest(self, provider: str, model: str | None, resting: Resting) -> None:
         """Let a provider, or one model of it, rest."""

@@ -13,6 +13,9 @@ MOST_CPUS: Final = 8192
 """No list of CPUs is longer (the kernel's own limit)."""
 
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
+_MEMINFO: Final = re.compile(
+    r"^(MemTotal|MemAvailable|SwapTotal|SwapFree): {0,32}([0-9]{1,20})(?: kB)?$", re.MULTILINE | re.ASCII
+)
 
 
 class CpuTimes(NamedTuple):
@@ -60,7 +63,7 @@ def decimal(text: str | None) -> float | None:
 
 
 def keyed(text: str | None, separator: str | None = None) -> dict[str, int]:
-    """``name number`` lines, as in ``/proc/meminfo``, ``/proc/vmstat``, ``memory.stat``: name → number, units ignored."""
+    """``name number`` lines, as in ``/proc/vmstat`` or ``memory.stat``: name → number; what follows it is ignored."""
     found: dict[str, int] = {}
     for line in (text or "").splitlines():
         name, *rest = line.split(separator, 1)
@@ -72,8 +75,8 @@ def keyed(text: str | None, separator: str | None = None) -> dict[str, int]:
 
 
 def meminfo(text: str | None) -> dict[str, int]:
-    """``/proc/meminfo``: name → bytes."""
-    return {name: kib * 1024 for name, kib in keyed(text, ":").items()}
+    """The lines of ``/proc/meminfo`` that matter here: name → bytes."""
+    return {name: int(kib) * 1024 for name, kib in _MEMINFO.findall(text or "")}
 
 
 def pressure(text: str | None) -> Stall:
@@ -107,7 +110,7 @@ def cpu_times(text: str | None, allowed: frozenset[int]) -> CpuTimes | None:
     Time that the hypervisor gave to others (``steal``) counts as busy: we cannot have it.
     """
     busy = total = cpus = 0
-    for line in (text or "").splitlines():
+    for line in (text or "").partition("\nintr")[0].splitlines():  # what follows is long, and not asked for
         name, *fields = line.split() or [""]
         number = whole(name[3:])
         if not name.startswith("cpu") or number is None or (allowed and number not in allowed):
@@ -115,9 +118,9 @@ def cpu_times(text: str | None, allowed: frozenset[int]) -> CpuTimes | None:
         ticks = [whole(field) or 0 for field in fields[:8]]
         if len(ticks) < 4:
             continue
-        user, nice, system, idle, iowait, *interrupts = [*ticks, 0]
-        busy += user + nice + system + sum(interrupts)
-        total += user + nice + system + sum(interrupts) + idle + iowait
+        all_of_it = sum(ticks)
+        busy += all_of_it - sum(ticks[3:5])  # idle and iowait
+        total += all_of_it
         cpus += 1
     return CpuTimes(busy, total, cpus) if cpus else None
 

@@ -36,7 +36,7 @@ SWAP_RATE: Final = 10e6
 """Bytes per second in and out; judged where the system does not tell its pressure."""
 LOW_BATTERY: Final = 20.0
 """Percent, while nothing charges it."""
-FASTEST_SECONDS: Final = 1.0
+FASTEST_SECONDS: Final = 0.5
 LEAST_SECONDS: Final = 0.05
 """No interval between two samples is shorter, whatever the settings say."""
 JUMP_PERCENT: Final = 15.0
@@ -128,17 +128,15 @@ def next_interval(
 ) -> float:
     """Seconds until the next sample, after an interval of ``last``.
 
-    While something is ``lively`` (jobs run, figures move, a dwell time runs) it is a fifth of the dwell time, at most
-    a second; when nothing is, it grows to half the dwell time (twice the dwell time on battery), never above
-    ``check_interval``. ``due_in`` is when a dwell time ends.
+    While something is ``lively`` (jobs run, figures move, a dwell time runs) it is a tenth of the dwell time, at most
+    half a second; when nothing is, it grows to a quarter of the dwell time, so that what begins is seen in time, and on
+    battery to twice the dwell time; never above ``check_interval``. ``due_in`` is when a dwell time ends.
     """
     dwell = settings.dwell_seconds
-    fastest = min(FASTEST_SECONDS, dwell / 5) * (2 if on_battery else 1)
-    slowest = min(settings.check_interval, dwell * 2 if on_battery else dwell / 2)
-    if lively:
-        pause = fastest if due_in is None else min(fastest, due_in)
-    else:
-        pause = max(fastest, last * 1.5)
+    fastest = min(FASTEST_SECONDS, dwell / 10) * (2 if on_battery else 1)
+    slowest = min(settings.check_interval, dwell * 2 if on_battery else dwell / 4)
+    soonest = fastest if due_in is None else min(fastest, due_in)
+    pause = soonest if lively else max(fastest, last * 1.5)
     return max(LEAST_SECONDS, min(pause, slowest) if math.isfinite(pause) else slowest)
 
 

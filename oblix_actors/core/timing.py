@@ -100,7 +100,7 @@ class Quantile(msgspec.Struct):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What one whole answer showed: tokens, and seconds to its first and its last. ``loaded``: was the model in memory?"""
+    """What one whole answer showed: tokens, seconds to its first and its last, and whether the model was in memory."""
 
     prompt: int
     cached: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import ChatRequest
@@ -32,4 +32,13 @@ class Upstream(Protocol):
         Returns once the upstream's own terminal marker was read; an end without it raises
         ``upstream_truncated``. Never emits :class:`~oblix_actors.core.events.Served`.
         """
+        ...
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """An upstream that can load a model into memory before it is needed."""
+
+    async def warm(self, model: str) -> None:
+        """Load ``model``; costs no tokens. Raises :class:`~oblix_actors.errors.OblixError` when it cannot."""
         ...

@@ -1,1 +1,4 @@
-"""The child process that runs llama.cpp. Imported by nobody: the engine actor starts it with `python -m`."""
+"""The embedded model: where its file is, and the child process that runs llama.cpp on it.
+
+``python -m oblix_actors.engine`` is that process; the engine actor starts it. Only it imports xllamacpp.
+"""

@@ -45,8 +45,11 @@ class Gateway:
         self.cut = 0
         """How many jobs were ended by the drain deadline."""
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one http scope; a websocket is closed at once, nobody speaks it here."""
+        if scope["type"] == "lifespan":
+            await _nothing_to_start(receive, send)
+            return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
@@ -72,3 +75,12 @@ class Gateway:
         self.cut = jobs.fail_all(error)
         if self.cut:
             log.warning("jobs cut by the drain deadline", jobs=self.cut)
+
+
+async def _nothing_to_start(receive: Any, send: Any) -> None:
+    """Answer a lifespan whose tree runs already, outside."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

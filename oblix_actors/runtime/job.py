@@ -15,6 +15,7 @@ import trio
 
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.events import Aborted, Batch, Failed, Outcome
+from oblix_actors.core.decision import Decision
 from oblix_actors.errors import Busy, OblixError
 
 CHANNEL_BATCHES: Final = 16
@@ -36,6 +37,7 @@ class Job:
         "_scopes",
         "_send",
         "created",
+        "decision",
         "id",
         "outcome",
         "request",
@@ -48,6 +50,8 @@ class Job:
         self.created = created
         self.submitted = submitted
         self.outcome: Outcome | None = None
+        self.decision: Decision | None = None
+        """What the router decided, and what became of it: the router writes it, the front reads it."""
         self._claimed_by: int | None = None
         self._on_end = on_end
         self._scopes: dict[int, trio.CancelScope] = {}
@@ -78,6 +82,11 @@ class Job:
             self._claimed_by = attempt
             self._cancel(except_for=attempt, reason=f"attempt {attempt} answered first")
         return True
+
+    def unclaim(self, attempt: int) -> None:
+        """Give the claim back: nothing that ``attempt`` wrote was shown, and another may start over."""
+        if self._claimed_by == attempt:
+            self._claimed_by = None
 
     async def emit(self, attempt: int, batch: Batch) -> None:
         """Hand one batch to the client; waits while the client is slower than the upstream.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import openai, stats
+from tests.faults import anthropic, ollama, openai, stats
 from tests.faults.server import Routes
 
-ROUTES: Routes = {**stats.ROUTES, **openai.ROUTES}
+ROUTES: Routes = {**stats.ROUTES, **openai.ROUTES, **ollama.ROUTES, **anthropic.ROUTES}

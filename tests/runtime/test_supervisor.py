@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 import trio
@@ -45,7 +46,7 @@ async def test_a_crashed_actor_is_restarted_with_growing_pauses(autojump_clock: 
         assert (state.phase, state.restarts, state.error) == ("running", 4, "ValueError")
         await supervisor.stop()
         assert supervisor.states()[0].phase == "stopped"
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8])
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: each module measures one thing and has a ``main()``; ``just bench`` runs them. See README.md."""

@@ -1,0 +1,280 @@
+"""The tree of actors: what there is, in which order it starts, who is told what of whom.
+
+Built from settings by :mod:`oblix_actors.system`, which runs it. Owns every mailbox and published value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, assert_never
+from urllib.parse import urlsplit
+
+import msgspec
+import trio
+
+from oblix_actors import config
+from oblix_actors.actors import notebook
+from oblix_actors.actors.connectivity_monitor import ConnectivityMonitor
+from oblix_actors.actors.engine import Engine
+from oblix_actors.actors.messages import NetworkChanged, RouterMailbox, WorkerMailbox
+from oblix_actors.actors.resource_monitor import ResourceMonitor
+from oblix_actors.actors.router import Router
+from oblix_actors.actors.worker import Worker
+from oblix_actors.core.catalogue import ProviderState
+from oblix_actors.core.connectivity import LinkState, first
+from oblix_actors.core.decision import Machine, Network
+from oblix_actors.core.hosts import Host
+from oblix_actors.core.knowledge import Knowledge
+from oblix_actors.core.resources import unknown
+from oblix_actors.core.signals import Stalled
+from oblix_actors.core.upstream import Upstream
+from oblix_actors.engine import models
+from oblix_actors.errors import Busy, OblixError
+from oblix_actors.front.house import House
+from oblix_actors.providers.anthropic import AnthropicUpstream
+from oblix_actors.providers.embedded import NAME as EMBEDDED
+from oblix_actors.providers.embedded import EmbeddedUpstream
+from oblix_actors.providers.http import HttpClient
+from oblix_actors.providers.ollama import OllamaUpstream
+from oblix_actors.providers.openai import OpenAIUpstream
+from oblix_actors.providers.scripted import ScriptedUpstream
+from oblix_actors.runtime.job import JobTable
+from oblix_actors.runtime.mailbox import Mailbox, MailboxState
+from oblix_actors.runtime.supervisor import ChildSpec, Run, Supervisor
+from oblix_actors.runtime.watch import Watch
+from oblix_actors.settings import ProviderSettings, Settings
+
+MAIL_PER_JOB: Final = 4
+"""What one open job can have in the router's mailbox at once: it is handed in, claimed, bounced and abandoned."""
+OTHER_MAIL: Final = 256
+"""Room in a mailbox for what is not about jobs."""
+ENGINE_STOP_SECONDS: Final = 6.0
+"""The embedded model's process may take this long to end before it is killed."""
+
+
+class Tree:
+    """Use with ``async with``, then :meth:`start` it in a nursery and :meth:`stop` it before that nursery ends."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._keys = config.client_keys(settings.server, environ)
+        self._providers = config.effective_providers(settings, environ)
+        self._supervisor = Supervisor()
+        self._jobs = JobTable(settings.server.max_jobs)
+        self._router_mail: RouterMailbox = Mailbox("router", MAIL_PER_JOB * settings.server.max_jobs + OTHER_MAIL)
+        self._worker_mail: dict[str, WorkerMailbox] = {}
+        self._workers: list[Worker] = []
+        self._started = trio.current_time()
+        self._engine = _engine(settings)
+        self._notes = _notes(settings)
+        self._machine = Watch(unknown(self._started))
+        self._resources = ResourceMonitor(
+            settings.resource_monitor,
+            children=self._children,
+            busy=lambda: len(self._jobs),
+            watch=self._machine,
+            changed=lambda _: None,  # the router reads the published report when it decides
+        )
+        self._links = ConnectivityMonitor(
+            settings.connectivity,
+            tuple(_host(provider) for provider in self._providers if provider.base_url is not None),
+            watch=Watch(first(self._started).link),
+            changed=self._network_changed,
+            woke=self._look_again,
+            network_changed=self._look_again,
+        )
+        self._http = HttpClient(connect_seconds=settings.routing.connect_seconds, observe=self._links.tell)
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, error, traceback)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start every actor, monitors first, the router last; returns when all are useful."""
+
+        async def start(name: str, run: Run, stop_after: float = 2.0) -> None:
+            await self._supervisor.start(nursery, ChildSpec(name, run, stop_after))
+
+        await start("resource_monitor", self._resources.run)
+        await start("connectivity", self._links.run)
+        if self._engine is not None:
+            await start("engine", self._engine.run, ENGINE_STOP_SECONDS)
+        states = tuple(self._build(order, provider) for order, provider in enumerate(self._all_providers()))
+        async with trio.open_nursery() as looking:  # each waits a moment for its upstream: all at once
+            for worker in self._workers:
+                looking.start_soon(start, f"worker:{worker.published.value.name}", worker.run)
+        speeds = {} if self._notes is None else await trio.to_thread.run_sync(notebook.read, self._notes)
+        router = Router(
+            self._router_mail,
+            self._worker_mail,
+            states,
+            thresholds=self._settings.resource_monitor,
+            knowledge=Knowledge(
+                speeds=speeds, machine=self._see_machine, warm_behind=self._settings.routing.warm_behind
+            ),
+        )
+        await start("router", router.run)
+        if self._notes is not None:
+            await start("notebook", notebook.Notebook(self._notes, self._router_mail).run)
+
+    async def stop(self) -> None:
+        """Tell every open job that the server stops, then stop the actors, the last started first."""
+        error = OblixError("shutting_down", "the server is stopping", retry_after=1.0)
+        self._jobs.close(error)
+        self._jobs.fail_all(error)
+        await self._supervisor.stop()
+
+    def house(self) -> House:
+        """What the front may see."""
+        return House(
+            settings=self._settings.server,
+            keys=self._keys,
+            jobs=self._jobs,
+            router=self._router_mail,
+            providers=lambda: tuple(worker.published.value for worker in self._workers),
+            actors=self._supervisor.states,
+            mailboxes=self._mailboxes,
+            sensors=self._sensors,
+            started=self._started,
+        )
+
+    def _mailboxes(self) -> dict[str, MailboxState]:
+        boxes = {f"worker:{name}": box.state() for name, box in self._worker_mail.items()}
+        if self._engine is not None:
+            boxes["engine"] = self._engine.mailbox.state()
+        return {"router": self._router_mail.state(), **boxes}
+
+    def _sensors(self) -> dict[str, Any]:
+        engine = {} if self._engine is None else {"embedded": msgspec.to_builtins(self._engine.state.value)}
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        return {
+            "resources": self._resources.health(),
+            "connectivity": self._links.health(),
+            **engine,
+            "runtime": {"tasks": tasks},
+        }
+
+    def _children(self) -> tuple[int, ...]:
+        """The processes whose load is ours: the embedded model's."""
+        pid = None if self._engine is None else self._engine.state.value.pid
+        return () if pid is None else (pid,)
+
+    def _see_machine(self) -> Machine:
+        """The machine as the router's decisions see it."""
+        report = self._machine.value
+        return Machine(
+            report.state.state,
+            report.state.target,
+            report.state.reasons,
+            report.sample.memory_available,
+            on_battery=bool(report.sample.on_battery),
+        )
+
+    def _network_changed(self, link: LinkState) -> None:
+        routes = {str(route): str(state) for route, state in link.routes.items()}
+        with suppress(Busy):  # the next change says it again
+            self._router_mail.tell(NetworkChanged(Network(link.state, link.target, link.reasons, routes)))
+
+    def _look_again(self) -> None:
+        """The machine slept, or is in another network: what we know of the upstreams is old."""
+        for worker in self._workers:
+            worker.look_again()
+
+    def _all_providers(self) -> tuple[ProviderSettings, ...]:
+        if self._engine is None:
+            return self._providers
+        embedded = ProviderSettings(
+            name=EMBEDDED, kind="embedded", locality="local", max_concurrency=self._settings.embedded.slots
+        )
+        return (*self._providers, embedded)
+
+    def _build(self, order: int, provider: ProviderSettings) -> ProviderState:
+        """Make the worker of ``provider``; returns what is known of it before it has looked."""
+        state = ProviderState(
+            name=provider.name,
+            kind=provider.kind,
+            locality=provider.locality or "cloud",
+            order=order,
+            last_resort=provider.kind == "embedded",
+            slots=provider.max_concurrency,
+        )
+        mail = self._worker_mail[provider.name] = Mailbox(
+            f"worker:{provider.name}", provider.max_concurrency + self._settings.routing.max_queue + OTHER_MAIL
+        )
+        worker = Worker(
+            state,
+            self._upstream(provider),
+            mail,
+            self._router_mail,
+            self._settings.routing,
+            optional=provider.optional,
+            stalled_client=self._settings.server.stalled_client_seconds,
+            prefer=provider.prefer,
+            stalled=self._stall_teller(provider),
+        )
+        self._workers.append(worker)
+        return state
+
+    def _stall_teller(self, provider: ProviderSettings) -> Callable[[float], None] | None:
+        """How a worker tells the connectivity monitor that its upstream is silent; nothing for one on this machine."""
+        if provider.base_url is None or provider.locality == "local":
+            return None
+        host = _host(provider)
+        return lambda seconds: self._links.tell(Stalled(host.host, host.port, seconds))
+
+    def _upstream(self, provider: ProviderSettings) -> Upstream:
+        key = config.provider_key(provider, self._environ)
+        match provider.kind:
+            case "openai":
+                return OpenAIUpstream(provider, key, self._http)
+            case "ollama":
+                return OllamaUpstream(provider, key, self._http)
+            case "anthropic":
+                return AnthropicUpstream(provider, key, self._http)
+            case "scripted":
+                return ScriptedUpstream(provider)
+            case "embedded":
+                if self._engine is None:
+                    raise RuntimeError("an embedded provider without its engine")
+                return EmbeddedUpstream(self._settings.embedded, self._engine, self._http)
+            case _ as never:
+                assert_never(never)
+
+
+def _engine(settings: Settings) -> Engine | None:
+    if not settings.embedded.enabled:
+        return None
+    return Engine(settings.embedded, models.resolve(settings.embedded), cores=_cores())
+
+
+def _notes(settings: Settings) -> Path | None:
+    """Where learned speeds are kept; ``None`` where they are not."""
+    if not settings.routing.remember_speeds:
+        return None
+    from platformdirs import user_state_path
+
+    return user_state_path("oblix", appauthor=False) / "speeds.json"
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _host(provider: ProviderSettings) -> Host:
+    parts = urlsplit(provider.base_url or "")
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    return Host(provider.name, parts.hostname or "", port, tls, provider.locality or "cloud")
