@@ -93,7 +93,7 @@ class ResourceMonitor:
             self._thorough_at = now
         state, self._memory = judge(sample, self._settings, self._memory, trio.current_time())
         report = ResourceReport(state, sample)
-        self._lively = sample.jobs > 0 or self._memory.due is not None or changing(sample, before)
+        self._lively = sample.jobs > 0 or self._memory.due is not None or changing(sample, before, self._settings)
         self._watch.set(report)
         self._tell(report)
 

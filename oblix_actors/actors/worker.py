@@ -262,7 +262,8 @@ class Worker:
         new = self.published.value
         if (new.status, new.models, new.reason) != (old.status, old.models, old.reason):
             if new.status != old.status:
-                log.info("provider", name=new.name, status=new.status, models=len(new.models), reason=new.reason)
+                tell = log.debug if new.status == "absent" else log.info
+                tell("provider", name=new.name, status=new.status, models=len(new.models), reason=new.reason)
             self._tell(WorkerChanged(new))
 
     def _update(self, **changes: object) -> None:

@@ -69,7 +69,6 @@ async def _ask(settings: Settings, url: str | None, body: dict[str, Any]) -> int
 
     logs.configure(_quiet(settings))
     from oblix_actors.cli.remote import Remote, address, key_for
-    from oblix_actors.errors import OblixError
     from oblix_actors.providers.http import HttpClient
 
     screen = Screen()
@@ -82,12 +81,8 @@ async def _ask(settings: Settings, url: str | None, body: dict[str, Any]) -> int
         if not there:
             show(_dim(f"No server at {remote.url}: starting one for this question."), errors=True)
             await _in_here(settings, body, screen)
-    except OblixError:
-        screen.end()
-        raise
     finally:
-        screen.flush()
-    screen.end()
+        screen.end()
     show(_dim(screen.told()), errors=True)
     return 0
 
@@ -191,19 +186,16 @@ class Screen:
                 self._finish = event.finish or self._finish
 
     def end(self) -> None:
-        """The answer is over: what was held comes out, and the cursor goes to a new line."""
+        """The answer is over, be it whole or not: what was held comes out, and the cursor goes to a new line."""
+        if self._thinking:
+            self._thinking = False
+            _write(sys.stderr, "\n")
         self.held = False
         kept, self._kept = "".join(self._kept), []
         self.text(kept)
         if not self._on_line_start:
             _write(sys.stdout, "\n")
             self._on_line_start = True
-
-    def flush(self) -> None:
-        """Leave the terminal as it was, whatever happened."""
-        if self._thinking:
-            _write(sys.stderr, "\n")
-            self._thinking = False
 
     def told(self) -> str:
         """One line: who answered, why, and how long it took."""

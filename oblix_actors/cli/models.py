@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from oblix_actors.settings import Settings
 
 Row = dict[str, Any]
+KEYS: Final = ("locality", "status", "context", "capabilities", "loaded")
 
 
 def models(
@@ -63,28 +64,15 @@ async def _from(remote: Any) -> tuple[list[Row], list[str]]:
     """The rows that a running server gives, and what it says of providers that are down."""
     listed = await remote.get("/v1/models")
     health = await remote.get("/health", good=(200, 503))
-    providers: dict[str, Any] = health.get("providers") or {}
     rows = []
     for entry in listed.get("data") or ():
-        name = str(entry.get("id"))
-        if name == "auto":
-            continue
-        provider = providers.get(entry.get("owned_by")) or {}
-        details = entry.get("oblix") or {}
-        rows.append(
-            {
-                "model": name,
-                "where": provider.get("locality"),
-                "context": details.get("context"),
-                "capabilities": details.get("capabilities"),
-                "loaded": details.get("loaded"),
-                "status": provider.get("status"),
-            }
-        )
-    down = [
+        details = entry.get("oblix")  # `auto` has none, and a model of another server neither
+        if details is not None or ":" in str(entry.get("id")):
+            rows.append({"model": str(entry.get("id")), **{key: (details or {}).get(key) for key in KEYS}})
+    providers: dict[str, Any] = health.get("providers") or {}
+    return rows, [
         f"{name}: {state.get('reason') or 'down'}" for name, state in providers.items() if state.get("status") == "down"
     ]
-    return rows, down
 
 
 async def _found(settings: Settings) -> tuple[list[Row], list[str]]:
@@ -102,7 +90,7 @@ async def _found(settings: Settings) -> tuple[list[Row], list[str]]:
 def _row(state: ProviderState, model: Model) -> Row:
     return {
         "model": f"{state.name}:{model.id}",
-        "where": state.locality,
+        "locality": state.locality,
         "context": model.context,
         "capabilities": None if model.capabilities is None else sorted(model.capabilities),
         "loaded": model.loaded,
@@ -122,7 +110,7 @@ def _print(rows: list[Row], troubles: list[str], source: str) -> None:
         loaded = {True: "yes", False: "no"}.get(row["loaded"], "–")
         made.add_row(
             Text(printable(row["model"]), style="bold"),
-            row["where"] or "–",
+            row["locality"] or "–",
             _tokens(row["context"]),
             ", ".join(row["capabilities"]) if row["capabilities"] else "–",
             loaded,
@@ -134,7 +122,8 @@ def _print(rows: list[Row], troubles: list[str], source: str) -> None:
         show(Text(f"down: {printable(trouble)}", style="red"), errors=True)
     if not rows:
         show(Text("There is no model that could answer. `oblix pull` fetches a small one.", style="bold"), errors=True)
-    show(Text(f"{len(rows)} models, {source}", style="dim"), errors=True)
+    count = "1 model" if len(rows) == 1 else f"{len(rows)} models"
+    show(Text(f"{count}, {source}", style="dim"), errors=True)
 
 
 def _tokens(count: int | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from oblix_actors.cli.terminal import console, run, show
+from oblix_actors.cli.terminal import console, fail, run, show
 
 
 def pull(
@@ -28,9 +28,9 @@ def pull(
 async def _pull() -> int:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from oblix_actors.engine.models import DEFAULT_BYTES, DEFAULT_FILE, data_dir
-    from oblix_actors.providers.http import HttpClient
-    from oblix_actors.providers.pull import pull as fetch
+    from oblix_actors.engine.models import DEFAULT_FILE
+    from oblix_actors.engine.pull import PullFailed
+    from oblix_actors.engine.pull import pull as fetch
 
     columns = (
         TextColumn("{task.description}"),
@@ -40,13 +40,13 @@ async def _pull() -> int:
         TimeRemainingColumn(),
     )
     screen = console(errors=True)
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(DEFAULT_FILE, total=DEFAULT_BYTES)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or DEFAULT_BYTES)
-
-        async with HttpClient() as http:
-            path = await fetch(http, data_dir(), progress)
+    if not screen.is_terminal:
+        show(f"Fetching {DEFAULT_FILE} …", errors=True)
+    try:
+        with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+            task = bar.add_task(DEFAULT_FILE, total=None)
+            path = await fetch(lambda done, total: bar.update(task, completed=done, total=total))
+    except PullFailed as error:
+        fail(error)
     show(f"The embedded model is at {path}")
     return 0

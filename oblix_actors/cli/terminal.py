@@ -54,10 +54,13 @@ def console(*, errors: bool = False) -> Console:
 
 def show(*parts: RenderableType, errors: bool = False) -> None:
     """Print ``parts``, one below the other. A reader that has gone away (``| head``) is no failure."""
+    from rich.text import Text
+
     screen = console(errors=errors)
     with screen.capture() as captured:
         for part in parts:
-            screen.print(part)
+            # What is there to be copied is wrapped by the terminal alone, which takes it for one line.
+            screen.print(part, soft_wrap=(isinstance(part, Text) and part.no_wrap) or None)
     text = "".join(line.rstrip() + "\n" for line in captured.get().splitlines())
     try:
         screen.file.write(text)

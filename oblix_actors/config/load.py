@@ -148,6 +148,6 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError([f"{path}: not UTF-8 at line {line}: save it as UTF-8"]) from None
-    if not text.strip():
+    if not text.strip() and str(path) != os.devnull:  # which says "no file at all"
         raise ConfigError([f"{path}: the file is empty; remove it to have the defaults, or see config.example.toml"])
     return text

@@ -31,7 +31,7 @@ _NAMED: Final = re.compile(
     (?<![A-Za-z0-9_])
     ( (?:x-)?api[-_]?key | x-goog-api-key | (?:proxy-)?authorization | passw(?:or)?d | secret
       | (?:access|auth|bearer|api|refresh)[-_]token | token )
-    ( ["'\\]* \s* [:=] \s* (?:b(?=["']))? ["'\\]* (?:(?:bearer|basic|token)\s+)? )
+    ( ["'\\]* \s* [:=] \s* (?:b(?=["']))? ["'\\]* (?:(?:bearer|basic|token)\s+)?+ )
     (?!…) [^\s"'\\,;&)}\]]+
     """
 )

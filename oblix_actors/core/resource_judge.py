@@ -40,7 +40,7 @@ FASTEST_SECONDS: Final = 0.5
 LEAST_SECONDS: Final = 0.05
 """No interval between two samples is shorter, whatever the settings say."""
 JUMP_PERCENT: Final = 15.0
-"""A share that moved by so many points since the last sample is changing."""
+"""A share that moved by so many points since the last sample is on the move."""
 
 Level = Literal["constrained", "critical"]
 
@@ -114,12 +114,15 @@ def judge(
     return verdict, JudgeMemory(over, state, since, due)
 
 
-def changing(sample: ResourceSample, before: ResourceSample) -> bool:
-    """Whether the machine's CPU or memory use moves: worth a closer look."""
-    pairs = ((sample.cpu_percent, before.cpu_percent), (sample.memory_percent, before.memory_percent))
+def changing(sample: ResourceSample, before: ResourceSample, settings: Thresholds) -> bool:
+    """Whether the CPU's or the memory's use moves, somewhere near its threshold: worth a closer look."""
+    moves = (
+        (sample.cpu_percent, before.cpu_percent, settings.cpu_threshold),
+        (sample.memory_percent, before.memory_percent, settings.memory_threshold),
+    )
     return any(
-        new is not None and old is not None and abs(new - old) > JUMP_PERCENT
-        for new, old in ((percent(a), percent(b)) for a, b in pairs)
+        new is not None and old is not None and abs(new - old) > JUMP_PERCENT and max(new, old) > threshold / 2
+        for new, old, threshold in ((percent(a), percent(b), threshold) for a, b, threshold in moves)
     )
 
 

@@ -26,6 +26,7 @@ from oblix_actors.engine.models import DEFAULT_BYTES, DEFAULT_FILE, DEFAULT_SHA2
 
 LOOK_SECONDS: Final = 0.25
 """How often the progress is looked at."""
+CLEAN_SECONDS: Final = 10.0
 _PIECE: Final = 1024 * 1024
 _MAX_SAID: Final = 2000
 
@@ -83,6 +84,7 @@ async def pull(
     if await run(_is_whole, target, source):
         progress(source.file_bytes, source.file_bytes)
         return target
+    failed: BaseException | None = None
     try:
         work = await run(_make_workshop, target.parent)
         try:
@@ -92,14 +94,16 @@ async def pull(
                 await _run(client, work, source)
                 nursery.cancel_scope.cancel(reason="the download has ended")
             await run(_install, work, target, source)
+            progress(client.total, client.total)
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLEAN_SECONDS, shield=True):
                 await run(partial(shutil.rmtree, work, ignore_errors=True))
-    except* OSError as errors:
-        raise PullFailed(f"{target.parent}: {_first(errors)}") from None
     except* PullFailed as failures:
-        raise PullFailed(str(_first(failures))) from None
-    progress(client.total, client.total)
+        failed = _first(failures)
+    except* OSError as errors:
+        failed = _first(errors)
+    if failed is not None:
+        raise PullFailed(str(failed)) from None
     return target
 
 

@@ -9,7 +9,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from quart_trio import QuartTrio
 from werkzeug.routing import MapAdapter
 
-from oblix_actors.front import errors, health, routes_chat, routes_models
+from oblix_actors.front import errors, health, routes_chat, routes_decisions, routes_models
 from oblix_actors.front.exchange import FrontConnection
 from oblix_actors.front.house import House
 from oblix_actors.front.request import FrontRequest
@@ -44,5 +44,6 @@ def create_app(house: House) -> QuartTrio:
     errors.install(app)
     routes_chat.install(app, house)
     routes_models.install(app, house)
+    routes_decisions.install(app, house)
     health.install(app, house)
     return app

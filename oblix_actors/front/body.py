@@ -14,6 +14,7 @@ import trio
 from quart.wrappers.response import ResponseBody
 
 from oblix_actors.core.events import Aborted, Batch, Completed, Failed
+from oblix_actors.core.explain import explain_answer, measured
 from oblix_actors.core.transcript import Transcript
 from oblix_actors.errors import OblixError
 from oblix_actors.runtime.job import Job
@@ -50,7 +51,8 @@ class SSEBody(ResponseBody):
         self._silence = silence
         self._encoder = ChunkEncoder(job.id, job.created, request.model, include_usage=request.include_usage)
         # Only an estimate of the usage needs the whole text.
-        self._transcript = Transcript() if request.include_usage else None
+        self._transcript = Transcript() if request.include_usage or request.explain else None
+        self._first_token: float | None = None
         self._begun = self._over = False
 
     async def __aenter__(self) -> Self:
@@ -87,6 +89,8 @@ class SSEBody(ResponseBody):
     def _encode(self, batch: Batch) -> bytes:
         try:
             if self._transcript is not None:
+                if self._first_token is None:
+                    self._first_token = trio.current_time() - self._job.submitted
                 self._transcript.add(batch)
             return self._encoder.encode(batch)
         except OblixError as error:
@@ -99,8 +103,14 @@ class SSEBody(ResponseBody):
         if error is not None:
             return self._break(error)
         self._over = True
-        usage = None if self._transcript is None else self._transcript.usage(self._job.request)
-        return self._encoder.finish(usage)
+        if self._transcript is None:
+            return self._encoder.finish()
+        job = self._job
+        usage = self._transcript.usage(job.request)
+        if not job.request.explain or job.decision is None:
+            return self._encoder.finish(usage)
+        metrics = measured(usage, first=self._first_token, total=trio.current_time() - job.submitted)
+        return self._encoder.finish(usage, oblix=explain_answer(job.decision, metrics, usage))
 
     def _break(self, error: OblixError) -> bytes:
         self._over = True

@@ -62,13 +62,13 @@ class FrontConnection(TrioASGIHTTPConnection):
             await self._send_response(send, error_response(error))
             return
         self.scope["path"] = path
+        self._listening = True
         await super().__call__(receive, send)
 
     async def handle_messages(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
         """Take in what the client sends, until it is gone."""
-        self._listening = True
 
         async def noting() -> ASGIReceiveEvent:
             message = await receive()

@@ -5,6 +5,7 @@ Both launches go through it. It sees only what ASGI and :mod:`oblix_actors.front
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import structlog
@@ -32,6 +33,8 @@ def tune(config: Config, server: ServerSettings) -> None:
     config.include_server_header = False
     config.h11_max_incomplete_size = 64 * 1024
     config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")  # through our own log, not beside it
+    config.errorlog.setLevel(logging.WARNING)  # where it listens is ours to say
 
 
 class Gateway:

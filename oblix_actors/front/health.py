@@ -29,6 +29,9 @@ HELLO: Final[dict[str, Any]] = {
         "POST /v1/chat/completions",
         "GET /v1/models",
         "GET /v1/models/{id}",
+        "POST /v1/route",
+        "GET /v1/decisions",
+        "GET /v1/agents",
         "GET /health",
         "GET /livez",
         "GET /readyz",
@@ -72,7 +75,6 @@ def report(house: House, now: float) -> dict[str, Any]:
     sections stand beside ours, and never in their place.
     """
     providers = house.providers()
-    mail = house.mailboxes()
     types: dict[str, int] = {}
     for provider in providers:
         if provider.status == "ready" and (count := _chat_models(provider)):
@@ -84,9 +86,15 @@ def report(house: House, now: float) -> dict[str, Any]:
         "uptime": round(now - house.started, 3),
         "models": {"count": sum(types.values()), "types": types},
         "providers": {provider.name: _provider(provider) for provider in providers},
-        "agents": {state.name: _agent(state, mail.get(state.name), now) for state in house.actors()},
+        "agents": {agent.pop("name"): agent for agent in agents(house, now)},
         "jobs": {"open": len(house.jobs), "limit": house.jobs.limit, "draining": house.jobs.closed},
     }
+
+
+def agents(house: House, now: float) -> list[dict[str, Any]]:
+    """Every actor, in the order in which they started: its state, its restarts, its mailbox. Times are seconds."""
+    mail = house.mailboxes()
+    return [{"name": state.name, **_agent(state, mail.get(state.name), now)} for state in house.actors()]
 
 
 def _chat_models(provider: ProviderState) -> int:

@@ -20,6 +20,7 @@ from quart_trio.wrappers import TrioResponse
 from oblix_actors.actors.messages import Abandoned, Submit
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.events import Batch, Failed, Served
+from oblix_actors.core.explain import explain_answer, measured
 from oblix_actors.core.transcript import Transcript
 from oblix_actors.errors import Busy, OblixError
 from oblix_actors.front.body import SSEBody, failure_of
@@ -27,6 +28,7 @@ from oblix_actors.front.errors import error_response, json_response
 from oblix_actors.front.headers import served_headers
 from oblix_actors.front.house import House
 from oblix_actors.front.limits import check_content, check_key, read_body
+from oblix_actors.front.options import with_options
 from oblix_actors.front.request import FrontRequest, current
 from oblix_actors.runtime.job import Job
 from oblix_actors.wire.openai import parse_chat_request
@@ -41,7 +43,7 @@ def install(app: QuartTrio, house: House) -> None:
         request = current()
         check_key(request, house.keys)
         check_content(request)
-        chat = parse_chat_request(await read_body(request, house.settings))
+        chat = with_options(parse_chat_request(await read_body(request, house.settings)), request)
         job = _submit(house, request, chat)
         return await (_stream(house, job) if chat.stream else _whole(job))
 
@@ -108,11 +110,20 @@ def _served(batch: Batch | None) -> Served | None:
 
 
 async def _whole(job: Job) -> TrioResponse:
+    """The answer in one piece. Where an attempt breaks off, the next starts over: nothing was shown yet."""
     transcript = Transcript()
+    first: float | None = None
     while (batch := await job.receive()) is not None:
+        if isinstance(batch[0], Served):
+            transcript = Transcript()
+            first = trio.current_time() - job.submitted
         transcript.add(batch)
     error = failure_of(job)
     if error is not None:
         return error_response(error)
     completion = transcript.completion(job.request, job_id=job.id, created=job.created)
+    if job.request.explain and job.decision is not None:
+        usage = transcript.usage(job.request)
+        metrics = measured(usage, first=first, total=trio.current_time() - job.submitted)
+        completion["oblix"] = explain_answer(job.decision, metrics, usage)
     return json_response(completion, headers=served_headers(transcript.served))

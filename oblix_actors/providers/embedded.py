@@ -84,10 +84,12 @@ class EmbeddedUpstream:
             hide = (address.key.reveal(),)
             try:
                 await stream_chat(self._http, address.base_url, headers, body, emit, provider=NAME, hide=hide)
+                return
             except OblixError as error:
-                if error.code in BROKEN and await self._is_dead(address.pid):
-                    raise OblixError("process_died", "the embedded model's process died", provider=NAME) from error
-                raise
+                failed = error
+            if failed.code in BROKEN and await self._is_dead(address.pid):
+                raise OblixError("process_died", "the embedded model's process died", provider=NAME) from failed
+            raise failed
 
     def _capabilities(self, facts: ModelFacts) -> frozenset[str]:
         """Tools depend on the model's chat template; several choices are computed side by side, one in each slot."""

@@ -139,11 +139,29 @@ def _entries(providers: Iterable[ProviderState], created: int) -> Iterable[dict[
     for provider in providers:
         for model in provider.models:
             if model.chat:
-                yield _entry(f"{provider.name}:{model.id}", provider.name, created)
+                yield {
+                    **_entry(f"{provider.name}:{model.id}", provider.name, created),
+                    "oblix": _details(provider, model),
+                }
+
+
+def _details(provider: ProviderState, model: Model) -> dict[str, Any]:
+    """What OpenAI's entry has no field for; ``null`` where nobody knows."""
+    return {
+        "locality": provider.locality,
+        "status": provider.status,
+        "context": model.context,
+        "capabilities": None if model.capabilities is None else sorted(model.capabilities),
+        "loaded": model.loaded,
+    }
 
 
 def encode_models(providers: Iterable[ProviderState], created: int) -> bytes:
-    """Our own list: ``auto``, then every chat model as ``provider:model``. ``created`` is Unix seconds."""
+    """Our own list: ``auto``, then every chat model as ``provider:model``. ``created`` is Unix seconds.
+
+    A model's entry has more in ``oblix``: where it is, its provider's status, its context in tokens, what it can do,
+    and whether it is in memory.
+    """
     return msgspec.json.encode({"object": "list", "data": list(_entries(providers, created))})
 
 

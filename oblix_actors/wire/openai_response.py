@@ -64,15 +64,22 @@ class ChunkEncoder:
                 pieces.append(self._serve(event))
         return b"".join(pieces)
 
-    def finish(self, usage: Usage | None = None) -> bytes:
-        """The end of a whole answer: the usage chunk if the client wants one, and ``[DONE]``.
+    def finish(self, usage: Usage | None = None, *, oblix: dict[str, Any] | None = None) -> bytes:
+        """The end of a whole answer: a chunk without choices if the client wants the usage, or is owed ``oblix`` (an
+        explanation), and ``[DONE]``.
 
         ``usage`` stands in where the upstream gave none (see :meth:`oblix_actors.core.transcript.Transcript.usage`).
         """
         known = self._usage or usage
-        if not self._include_usage or known is None:
+        shown = known if self._include_usage else None
+        if shown is None and oblix is None:
             return DONE
-        return self._head + b'[],"usage":' + _encode(usage_object(known)) + b"}\n\n" + DONE
+        last = self._head + b"[]"
+        if shown is not None:
+            last += b',"usage":' + _encode(usage_object(shown))
+        if oblix is not None:
+            last += b',"oblix":' + _encode(oblix)
+        return last + b"}\n\n" + DONE
 
     def error(self, error: OblixError) -> bytes:
         """The end of an answer that broke: one event for clients that look for ``error`` and for those that wait

@@ -47,7 +47,9 @@ def test_langchain(server: Server, clients: Path) -> None:
     assert seen["answer"]["usage"]["output_tokens"] > 0
     assert seen["stream"]["pieces"] > 1
     assert seen["stream"]["usage"]["output_tokens"] > 0
-    assert seen["errors"] == {"missing": "NotFoundError", "limited": "RateLimitError", "breaking": "APIError"}
+    assert "NotFoundError" in seen["errors"]["missing"]
+    assert "RateLimitError" in seen["errors"]["limited"]
+    assert seen["errors"]["breaking"][0] == "APIError"
 
 
 def test_node(server: Server, node_program: Path) -> None:
@@ -78,7 +80,7 @@ class LLM:
         (folder / "extra-openai-models.yaml").write_text(
             "".join(
                 f"- model_id: {alias}\n  model_name: {model!r}\n  api_base: {server.base_url}\n  api_key_name: oblix\n"
-                for alias, model in (("oblix", EMBEDDED), ("oblix-limited", LIMITED))
+                for alias, model in (("oblix", EMBEDDED), ("oblix-missing", MISSING))
             )
         )
         (folder / "keys.json").write_text(json.dumps({"oblix": KEY}))
@@ -99,5 +101,5 @@ def test_llm(llm: LLM) -> None:
 
 
 def test_llm_shows_the_reason_of_an_error(llm: LLM) -> None:
-    with pytest.raises(AssertionError, match=r"429|rate"):
-        llm("-m", "oblix-limited", "Say hello.")
+    with pytest.raises(AssertionError, match="nobody:has-this"):
+        llm("-m", "oblix-missing", "Say hello.")

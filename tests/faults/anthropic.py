@@ -98,7 +98,12 @@ def _block(index: int, start: dict[str, Any], deltas: list[dict[str, Any]]) -> l
 
 def _opening(model: str) -> bytes:
     usage = {"input_tokens": 20, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 1}
-    message = {"id": "msg_1nZdL29xx5MUA1yADyHTEsnR8uuvGzszyY", "type": "message", "role": "assistant", "content": []}
+    message: dict[str, Any] = {
+        "id": "msg_1nZdL29xx5MUA1yADyHTEsnR8uuvGzszyY",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+    }
     message |= {"model": model, "stop_reason": None, "stop_sequence": None, "usage": usage}
     return _event("message_start", message=message)
 
@@ -120,7 +125,8 @@ def _events(dish: Dish, raw: bytes) -> list[bytes]:
         signature = {"type": "signature_delta", "signature": "EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pk"}
         events += _block(0, {"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, signature])
     *most, last = _block(len(events) and 1, text, [{"type": "text_delta", "text": word} for word in dish.words])
-    return [*events, *most] if dish.then != "finish" else [*events, *most, last]
+    whole = dish.then in ("finish", "linger", "no-done")
+    return [*events, *most, last] if whole else [*events, *most]
 
 
 def _ending(dish: Dish) -> bytes:

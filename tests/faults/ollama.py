@@ -17,7 +17,7 @@ from tests.faults.server import Exchange, Gone, Routes
 
 HTML = b"<!doctype html><html><head><title>Sign in to the Wi-Fi</title></head><body>Welcome</body></html>"
 CREATED = "2023-08-04T08:52:19.385406455-07:00"
-CALLS = (("weather", {"city": "Oslo"}), ("time", {}))
+CALLS: tuple[tuple[str, dict[str, str]], ...] = (("weather", {"city": "Oslo"}), ("time", {}))
 LISTED = ("words-5", "embedder:latest", "mystery", "slow", "loaded:latest", "gpt-oss:120b-cloud")
 """What ``/api/tags`` lists: ``embedder`` does not chat, of ``mystery`` nothing is told, ``loaded`` is in memory."""
 CONTEXT = 8192

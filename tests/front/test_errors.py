@@ -116,6 +116,23 @@ async def test_a_body_that_is_too_large_by_its_length() -> None:
     assert answer.error()["code"] == "payload_too_large"
 
 
+async def test_a_body_larger_than_quarts_own_limit_is_read() -> None:
+    """That is 16 MB; images arrive as base64."""
+    async with running() as server:
+        assert (await server.ask("POST", CHAT, chat_body() + b" " * 17_000_000, JSON)).status == 200
+
+
+async def test_a_chunked_body_is_read() -> None:
+    body = chat_body()
+    async with running() as server, await server.connect() as client:
+        await client.send_raw(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+            + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+            + b"0\r\n\r\n"
+        )
+        assert (await client.answer()).status == 200
+
+
 async def test_its_length_alone_is_enough() -> None:
     async with running(make_house(settings=SMALL)) as server, await server.connect() as client:
         await client.send_raw(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999\r\n\r\n{")

@@ -115,7 +115,14 @@ def test_a_stranger_is_not_hooked(body: bytes) -> None:
 
 PROVIDERS = (
     ProviderState(
-        name="ollama", kind="ollama", locality="local", order=0, models=(Model("llama3.2:3b"), Model("e", chat=False))
+        name="ollama",
+        kind="ollama",
+        locality="local",
+        order=0,
+        models=(
+            Model("llama3.2:3b", capabilities=frozenset({"tools"}), context=131072, loaded=True),
+            Model("e", chat=False),
+        ),
     ),
     ProviderState(name="openai", kind="openai", locality="cloud", order=1, models=(Model("gpt-5"),)),
 )
@@ -130,6 +137,20 @@ def test_our_list() -> None:
         "object": "model",
         "created": 1700000000,
         "owned_by": "ollama",
+        "oblix": {
+            "locality": "local",
+            "status": "starting",
+            "context": 131072,
+            "capabilities": ["tools"],
+            "loaded": True,
+        },
+    }
+    assert body["data"][2]["oblix"] == {
+        "locality": "cloud",
+        "status": "starting",
+        "context": None,
+        "capabilities": None,
+        "loaded": None,
     }
     for each in body["data"]:
         OpenAIModel.model_validate(each)

@@ -88,9 +88,7 @@ class LinuxMachine:
 
     # -- what is averaged since the last reading
 
-    def _rates(
-        self, at: float, cpu: procfs.CpuTimes | None, host: procfs.CpuTimes | None, own: OwnUse
-    ) -> dict[str, Any]:
+    def _rates(self, at: float, cpu: procfs.CpuTimes | None, own: OwnUse) -> dict[str, Any]:
         before, self._cpu = self._cpu, cpu
         seconds = None if self._read_at is None else at - self._read_at
         self._read_at = at

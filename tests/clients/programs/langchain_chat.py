@@ -29,12 +29,13 @@ def main(base_url: str, key: str, model: str, missing: str, limited: str, breaki
         with_text = sum(bool(piece.content) for piece in pieces)
         return {"text": whole.content, "pieces": with_text, "usage": whole.usage_metadata}
 
-    def error_of(call: Any, name: str) -> str | None:
+    def error_of(call: Any, name: str) -> list[str]:
+        """The class of what it raises, and that class's bases: LangChain derives its own from the client's."""
         try:
             call(name)
         except openai.OpenAIError as error:
-            return type(error).__name__
-        return None
+            return [kind.__name__ for kind in type(error).__mro__]
+        return []
 
     def invoked(name: str) -> Any:
         return chat(name).invoke(PROMPT)

@@ -1,0 +1,77 @@
+"""How the server decides: ``POST /v1/route`` (what would you do?), ``GET /v1/decisions`` and ``GET /v1/agents``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
+
+from oblix_actors.actors.messages import Explain, Recall
+from oblix_actors.core.decision import Decision, Plan
+from oblix_actors.core.explain import explain_decision, explain_plan
+from oblix_actors.errors import Busy, OblixError
+from oblix_actors.front.errors import json_response
+from oblix_actors.front.health import agents
+from oblix_actors.front.house import House
+from oblix_actors.front.limits import check_content, check_key, read_body
+from oblix_actors.front.options import what_if, with_options
+from oblix_actors.front.request import current
+from oblix_actors.wire.openai import parse_chat_request
+
+PATIENCE: Final = 5.0
+"""Seconds that the router may take to answer a question; it needs microseconds."""
+MOST_DECISIONS: Final = 500
+DEFAULT_DECISIONS: Final = 50
+
+
+def install(app: QuartTrio, house: House) -> None:
+    """Add the routes to ``app``."""
+
+    async def route() -> TrioResponse:
+        request = current()
+        check_key(request, house.keys)
+        check_content(request)
+        chat = with_options(parse_chat_request(await read_body(request, house.settings)), request)
+        supposed = what_if(chat)
+        try:
+            with trio.fail_after(PATIENCE):
+                plan: Plan = await house.router.ask(lambda reply: Explain(chat, reply, supposed))
+        except (Busy, trio.TooSlowError):
+            raise _busy() from None
+        return json_response(explain_plan(plan))
+
+    async def decisions() -> TrioResponse:
+        request = current()
+        check_key(request, house.keys)
+        limit = _limit(request.args.get("limit", str(DEFAULT_DECISIONS)))
+        try:
+            with trio.fail_after(PATIENCE):
+                found: tuple[Decision, ...] = await house.router.ask(lambda reply: Recall(limit, reply))
+        except (Busy, trio.TooSlowError):
+            raise _busy() from None
+        return json_response({"object": "list", "data": [explain_decision(decision) for decision in found]})
+
+    async def show_agents() -> TrioResponse:
+        check_key(current(), house.keys)
+        sensors = house.sensors()
+        samples = {"resource_monitor": sensors.get("resources"), "connectivity": sensors.get("connectivity")}
+        found = agents(house, trio.current_time())
+        return json_response(
+            {"object": "list", "data": [{**agent, "sample": samples.get(agent["name"])} for agent in found]}
+        )
+
+    app.add_url_rule("/v1/route", view_func=route, methods=["POST"])
+    app.add_url_rule("/v1/decisions", view_func=decisions, methods=["GET"])
+    app.add_url_rule("/v1/agents", view_func=show_agents, methods=["GET"])
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_DECISIONS:
+        raise OblixError("invalid_request", f"limit must be a number from 1 to {MOST_DECISIONS}", param="limit")
+    return int(text)
+
+
+def _busy() -> OblixError:
+    return OblixError("busy", "The router is busy.", retry_after=1.0)
