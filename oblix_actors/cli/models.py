@@ -66,9 +66,9 @@ async def _from(remote: Any) -> tuple[list[Row], list[str]]:
     health = await remote.get("/health", good=(200, 503))
     rows = []
     for entry in listed.get("data") or ():
-        details = entry.get("oblix")  # `auto` has none, and a model of another server neither
-        if details is not None or ":" in str(entry.get("id")):
-            rows.append({"model": str(entry.get("id")), **{key: (details or {}).get(key) for key in KEYS}})
+        details = entry.get("oblix")
+        if isinstance(details, dict):  # `auto` has none: it is not a model
+            rows.append({"model": str(entry.get("id")), **{key: details.get(key) for key in KEYS}})
     providers: dict[str, Any] = health.get("providers") or {}
     return rows, [
         f"{name}: {state.get('reason') or 'down'}" for name, state in providers.items() if state.get("status") == "down"

@@ -62,15 +62,14 @@ def decimal(text: str | None) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def keyed(text: str | None, separator: str | None = None) -> dict[str, int]:
-    """``name number`` lines, as in ``/proc/vmstat`` or ``memory.stat``: name → number; what follows it is ignored."""
+def keyed(text: str | None) -> dict[str, int]:
+    """``name number`` lines, as in ``/proc/vmstat`` or ``memory.stat``."""
     found: dict[str, int] = {}
     for line in (text or "").splitlines():
-        name, *rest = line.split(separator, 1)
-        words = rest[0].split() if rest else []
-        number = whole(words[0]) if words else None
+        words = line.split(None, 2)
+        number = whole(words[1]) if len(words) > 1 else None
         if number is not None:
-            found[name.strip()] = number
+            found[words[0]] = number
     return found
 
 

@@ -14,7 +14,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from oblix_actors.actors.messages import Abandoned, RouterMailbox, RouterMessage, Submit
+from oblix_actors.actors.messages import Abandoned, Recall, RouterMailbox, RouterMessage, Submit
 from oblix_actors.core.catalogue import Model, ProviderState
 from oblix_actors.core.events import Completed, Delta, Event, Failed, Served
 from oblix_actors.errors import OblixError
@@ -118,6 +118,8 @@ class Server:
                 elif isinstance(message, Abandoned):
                     self.abandoned.append(message.job)
                     self.heard.set()
+                elif isinstance(message, Recall):
+                    message.reply.put(())
 
             task_status.started()
             await self.house.router.each(handle, lambda _message, _error: None)

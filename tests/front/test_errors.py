@@ -21,6 +21,7 @@ JSON = {"content-type": "application/json"}
         ("GET", "/nothing", 404, "not_found"),
         ("POST", "/chat/completions", 404, "not_found"),
         ("GET", "/v1", 404, "not_found"),
+        ("POST", "/v1//chat/completions", 404, "not_found"),
         ("GET", "/static/x", 404, "not_found"),
         ("GET", "/%00/%ff%fe/%F0%9F%98%80", 404, "not_found"),
         ("GET", "/v1/models/nobody:has-this", 404, "model_not_found"),

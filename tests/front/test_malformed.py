@@ -54,6 +54,7 @@ ANSWERED: list[tuple[str, bytes, int]] = [
     ("CONNECT", b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ("an asterisk", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ("a host that is none", b"GET /livez HTTP/1.1\r\nHost: [:::<>\xff\r\n\r\n", 200),
+    ("a host with an empty label", b"GET /livez HTTP/1.1\r\nHost: a..b\r\n\r\n", 200),
     ("an empty host", b"GET /livez HTTP/1.1\r\nHost:\r\n\r\n", 200),
     ("HTTP/1.0 without a host", b"GET /livez HTTP/1.0\r\n\r\n", 200),
     ("a query of odd escapes", b"GET /livez?%=%zz&%ff[]&&= HTTP/1.1\r\nHost: x\r\n\r\n", 200),

@@ -1,4 +1,4 @@
-"""A stand-in for the engine's process, for tests of the actor that owns it: no process, no model, the test's own clock."""
+"""A stand-in for the engine's process, for tests of the actor that owns it: no process, no model, the test's clock."""
 
 from __future__ import annotations
 
