@@ -14,7 +14,7 @@ from hypercorn.config import Config
 
 from oblix_actors.errors import OblixError
 from oblix_actors.front.app import create_app
-from oblix_actors.front.connection import harden, stream_of, terminated_of
+from oblix_actors.front.connection import install, terminated_of
 from oblix_actors.front.house import House
 from oblix_actors.settings import ServerSettings
 
@@ -26,6 +26,7 @@ AFTER_DRAIN_SECONDS = 3.0
 
 def tune(config: Config, server: ServerSettings) -> None:
     """Set what Hypercorn's defaults get wrong for long streams; see the table of traps in docs/architecture.md."""
+    install(server.stalled_client_seconds)
     config.graceful_timeout = server.drain_seconds + AFTER_DRAIN_SECONDS
     config.keep_alive_timeout = server.idle_connection_seconds
     config.keep_alive_max_requests = 2**31
@@ -59,9 +60,6 @@ class Gateway:
         if self._terminated is None and (terminated := terminated_of(send)) is not None:
             self._terminated = terminated
             self._seen.set()
-        stream = stream_of(send)
-        if stream is not None:
-            harden(stream, self._house.settings.stalled_client_seconds)
         await self._app(scope, receive, send)
 
     async def drain_at_the_end(self) -> None:

@@ -35,6 +35,9 @@ port = {port}
 api_keys_env = "OBLIX_TEST_KEYS"
 drain_seconds = 10
 
+[embedded]
+niceness = 0
+
 [routing]
 discover = false
 

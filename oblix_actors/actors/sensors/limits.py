@@ -75,10 +75,12 @@ class Limits:
 
     def pressure(self, what: str) -> str | None:
         """The stall figures that are ours: the group's where ``what`` is limited, else the machine's."""
-        limited = {"cpu": bool(self.cpu), "memory": bool(self._memory)}.get(what, False)
-        if not limited:
+        limiting = {"cpu": {version for version, _ in self._accounts.values()}, "memory": set(self._memory.values())}
+        versions = limiting.get(what, set())
+        if not versions:
             return self._files.read(f"/proc/pressure/{what}")
-        return None if self._own_v2 is None else self._files.read(f"{self._own_v2}/{what}.pressure")
+        # Version 1 tells none, and in a mix of both the group of version 2 is not the limited one.
+        return self._files.read(f"{self._own_v2}/{what}.pressure") if 2 in versions else None
 
     def _allowed(self, found: Hierarchy, directory: str) -> float | None:
         if found.version == 2:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from oblix_actors.core.resources import ResourceSample
+from oblix_actors.engine.models import data_dir
 
 
 class Machine(Protocol):
@@ -22,9 +23,13 @@ class Machine(Protocol):
 
 
 def open_machine(models: Path | None = None) -> Machine:
-    """The sensors of the machine that this runs on; ``models`` is the folder whose disk is asked for free space."""
+    """The sensors of the machine that this runs on.
+
+    ``models`` is the folder whose disk is asked for free space; by default the one that models are pulled into.
+    """
     from oblix_actors.actors.sensors.nvml import Nvml
 
+    models = models or data_dir()
     if sys.platform == "linux":
         from oblix_actors.actors.sensors.linux import LinuxMachine
 

@@ -19,7 +19,10 @@ STUCK_SECONDS: Final = 10.0
 
 
 class Sensors:
-    """Samples one machine, one reading at a time, off the loop. The machine is opened by the first reading."""
+    """Samples one machine, one reading at a time, off the loop. The machine is opened by the first reading.
+
+    ``models`` is the folder whose disk is asked for free space, by default the one that models are pulled into.
+    """
 
     def __init__(self, models: Path | None = None, machine: Machine | None = None) -> None:
         self._models = models
