@@ -12,6 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from oblix_actors.core.catalogue import Kind, Locality
+from oblix_actors.core.decision import Price
+from oblix_actors.core.wishes import Weights
 
 Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrNever = Annotated[float, Meta(ge=0)]
@@ -89,7 +91,8 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     ``discover`` looks for local servers on their default ports and for well-known API keys in the
     environment; unset, it does so only when no ``[[providers]]`` are configured. ``max_queue`` is how many
-    requests may wait for one provider; ``warm_behind`` lets the cloud answer while a cold local model loads;
+    requests may wait for one provider; ``virtual_models`` are names that clients may ask for, each an ordered list of
+    models or the weights of a policy; ``warm_behind`` lets the cloud answer while a cold local model loads;
     ``remember_speeds`` keeps what was learned of the models' speeds across restarts.
     """
 
@@ -99,8 +102,23 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     connect_seconds: Seconds = 5.0
     refresh_seconds: Seconds = 30.0
     max_queue: Count = 100
+    virtual_models: dict[str, tuple[str, ...] | Weights] = {}
     warm_behind: bool = True
     remember_speeds: bool = True
+
+
+class PrivacySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[privacy]``.
+
+    A conversation whose text matches one of the regular expressions ``local`` stays on this machine, one of
+    ``lan`` on the local network. ``local_keys_env`` and ``lan_keys_env`` name environment variables with client
+    keys whose requests do, too.
+    """
+
+    local: tuple[str, ...] = ()
+    lan: tuple[str, ...] = ()
+    local_keys_env: str | None = None
+    lan_keys_env: str | None = None
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +127,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ``base_url`` includes the API's prefix (``http://127.0.0.1:1234/v1``); ``locality`` is derived from it
     where it is not given; ``models`` limits and orders the models, and is needed where the upstream
     cannot list them; ``prefer`` names models that ``auto`` tries first, or how their names begin;
+    ``prices`` are US dollars per million tokens, and ``quality`` 0…1, by model;
     ``max_concurrency`` is requests at once; ``headers`` are sent with every request;
     ``optional`` providers are absent rather than down when nothing listens there (set by discovery).
     """
@@ -121,6 +140,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     locality: Locality | None = None
     models: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
+    prices: dict[str, Price] = {}
+    quality: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
     max_concurrency: Count = 16
     headers: dict[str, str] = {}
     optional: bool = False
@@ -161,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: LogSettings = LogSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     routing: RoutingSettings = RoutingSettings()
+    privacy: PrivacySettings = PrivacySettings()
     resource_monitor: ResourceMonitorSettings = ResourceMonitorSettings()
     connectivity: ConnectivitySettings = ConnectivitySettings()
     providers: tuple[ProviderSettings, ...] = ()

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from oblix_actors.core.decision import Privacy
 from oblix_actors.errors import ConfigError
-from oblix_actors.settings import ProviderSettings, Secret, ServerSettings
+from oblix_actors.settings import PrivacySettings, ProviderSettings, Secret, ServerSettings
 
 MAX_FILE_BYTES: Final = 65_536
 
@@ -31,6 +32,17 @@ def provider_key(provider: ProviderSettings, environ: Mapping[str, str]) -> Secr
     else:
         return None
     return Secret(_clean(value, f"{where}: the key in {source}"))
+
+
+def bound_keys(privacy: PrivacySettings, environ: Mapping[str, str]) -> tuple[tuple[Secret, Privacy], ...]:
+    """The client keys whose requests are fenced, with the fence. Raises :class:`ConfigError` where some were meant."""
+    levels: tuple[tuple[Privacy, str | None], ...] = (("local", privacy.local_keys_env), ("lan", privacy.lan_keys_env))
+    found: list[tuple[Secret, Privacy]] = []
+    for level, variable in levels:
+        if variable is not None:
+            bound = ServerSettings(api_keys_env=variable)
+            found += [(key, level) for key in client_keys(bound, environ)]
+    return tuple(found)
 
 
 def client_keys(server: ServerSettings, environ: Mapping[str, str]) -> tuple[Secret, ...]:

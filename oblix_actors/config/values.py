@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from oblix_actors.config.address import is_address, is_loopback, is_ours, locality_of, problem_of
 from oblix_actors.config.convert import Draft
+from oblix_actors.core.wishes import BUILT_IN
 from oblix_actors.settings import ProviderSettings, ResourceMonitorSettings, ServerSettings, Settings
 
 RESERVED: Final = {
@@ -16,6 +17,7 @@ RESERVED: Final = {
     "oblix": "is the name of this server itself",
 }
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_WISH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}\Z")
 _OURS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
@@ -26,7 +28,7 @@ _HERE: Final = frozenset({"embedded", "scripted"})
 
 def impossible(draft: Draft) -> list[str]:
     """What is wrong with the values that could be read, each problem with its path in front."""
-    problems = [*_thresholds(draft), *_server(draft.sections.get("server", {}))]
+    problems = [*_thresholds(draft), *_server(draft.sections.get("server", {})), *_decisions(draft)]
     model = draft.sections.get("embedded", {}).get("model")
     if model is not None and not model.strip():
         problems.append("embedded.model: empty; leave it out to have the default model")
@@ -55,6 +57,28 @@ def _thresholds(draft: Draft) -> Iterator[str]:
                 f"resource_monitor.{which}: {high} ({critical:g} percent) must be above {low} ({limit:g} percent), "
                 "or there is nothing between available and critical"
             )
+
+
+def _decisions(draft: Draft) -> Iterator[str]:
+    """``[privacy]`` and the virtual models."""
+    privacy = draft.sections.get("privacy", {})
+    for level in ("local", "lan"):
+        for index, pattern in enumerate(privacy.get(level, ())):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield f"privacy.{level}[{index}]: not a regular expression: {error}"
+        variable = privacy.get(f"{level}_keys_env")
+        if variable is not None and not _VARIABLE.match(variable):
+            yield f"privacy.{level}_keys_env: not the name of an environment variable"
+    for name, wish in draft.sections.get("routing", {}).get("virtual_models", {}).items():
+        path = f"routing.virtual_models.{name[:80]}"
+        if name in BUILT_IN:
+            yield f"{path}: the name has a meaning already; take another"
+        elif not _WISH.match(name):
+            yield f"{path}: letters, digits, '.', '_', '-' and ':', at most 64, please"
+        if wish == ():
+            yield f"{path}: an empty list can never answer"
 
 
 def _server(server: dict[str, Any]) -> Iterator[str]:

@@ -26,6 +26,10 @@ OOM_SCORE: Final = "500"
 PROMPT_CACHE_MIB: Final = 256
 """llama.cpp keeps the state of earlier prompts in memory: 8 GiB of it if it is let."""
 
+SPINS: Final = "10000"
+"""How long a thread of llama.cpp spins for the others before it sleeps (libgomp's GOMP_SPINCOUNT). Its default is 30
+times that: where other programs keep the cores busy, they wait for a thread that spins, and the model is ten times slower."""
+
 
 def main() -> int:
     """Run the engine; returns the exit code."""
@@ -53,6 +57,8 @@ def main() -> int:
 
 def _load(params: EngineParams) -> Any:
     """llama.cpp's server, with the model loaded. Holds the interpreter's lock until then."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when the library is loaded, which is now
     import xllamacpp
 
     common = xllamacpp.CommonParams()

@@ -28,7 +28,7 @@ SECONDS = 90
 @asynccontextmanager
 async def engine_of(model: ModelFile | None = None, **settings: Any) -> AsyncIterator[tuple[Engine, EmbeddedUpstream]]:
     """A running actor, and its provider. At the end no process of it is left."""
-    wanted = EmbeddedSettings(context=512, slots=1, **settings)
+    wanted = EmbeddedSettings(context=512, slots=1, threads=1, **settings)
     engine = Engine(wanted, model or models.resolve(wanted), cores=2)
     with trio.fail_after(SECONDS):
         async with HttpClient() as http, trio.open_nursery() as nursery:
