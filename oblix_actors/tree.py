@@ -6,11 +6,12 @@ Built from settings by :mod:`oblix_actors.system`, which runs it. Owns every mai
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, assert_never
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,22 +27,22 @@ from oblix_actors.actors.router import Router
 from oblix_actors.actors.worker import Worker
 from oblix_actors.core.catalogue import ProviderState
 from oblix_actors.core.connectivity import LinkState, first
-from oblix_actors.core.decision import Machine, Network
+from oblix_actors.core.decision import Machine, Name, Network, Privacy
 from oblix_actors.core.hosts import Host
 from oblix_actors.core.knowledge import Knowledge
+from oblix_actors.core.privacy import Rule
 from oblix_actors.core.resources import unknown
 from oblix_actors.core.signals import Stalled
+from oblix_actors.core.timing import Speed
 from oblix_actors.core.upstream import Upstream
+from oblix_actors.core.wishes import BUILT_IN, Weights, Wish
 from oblix_actors.engine import models
 from oblix_actors.errors import Busy, OblixError
 from oblix_actors.front.house import House
-from oblix_actors.providers.anthropic import AnthropicUpstream
+from oblix_actors.providers.build import upstream_for
 from oblix_actors.providers.embedded import NAME as EMBEDDED
 from oblix_actors.providers.embedded import EmbeddedUpstream
 from oblix_actors.providers.http import HttpClient
-from oblix_actors.providers.ollama import OllamaUpstream
-from oblix_actors.providers.openai import OpenAIUpstream
-from oblix_actors.providers.scripted import ScriptedUpstream
 from oblix_actors.runtime.job import JobTable
 from oblix_actors.runtime.mailbox import Mailbox, MailboxState
 from oblix_actors.runtime.supervisor import ChildSpec, Run, Supervisor
@@ -62,7 +63,9 @@ class Tree:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._environ = environ
-        self._keys = config.client_keys(settings.server, environ)
+        self._fenced = config.bound_keys(settings.privacy, environ)
+        keys = config.client_keys(settings.server, environ)
+        self._keys = (*keys, *(key for key, _ in self._fenced)) if keys else ()  # without keys, any is accepted
         self._providers = config.effective_providers(settings, environ)
         self._supervisor = Supervisor()
         self._jobs = JobTable(settings.server.max_jobs)
@@ -119,13 +122,25 @@ class Tree:
             self._worker_mail,
             states,
             thresholds=self._settings.resource_monitor,
-            knowledge=Knowledge(
-                speeds=speeds, machine=self._see_machine, warm_behind=self._settings.routing.warm_behind
-            ),
+            knowledge=self._knowledge(speeds),
+            wishes=_wishes(self._settings),
         )
         await start("router", router.run)
         if self._notes is not None:
             await start("notebook", notebook.Notebook(self._notes, self._router_mail).run)
+
+    def _knowledge(self, speeds: dict[Name, Speed]) -> Knowledge:
+        """What the router begins with: the config's figures and rules, and what was learned before."""
+        privacy = self._settings.privacy
+        levels: tuple[tuple[Privacy, tuple[str, ...]], ...] = (("local", privacy.local), ("lan", privacy.lan))
+        return Knowledge(
+            rules=tuple(Rule(text, re.compile(text), level) for level, texts in levels for text in texts),
+            prices={(p.name, model): price for p in self._providers for model, price in p.prices.items()},
+            quality={(p.name, model): figure for p in self._providers for model, figure in p.quality.items()},
+            speeds=speeds,
+            warm_behind=self._settings.routing.warm_behind,
+            machine=self._see_machine,
+        )
 
     async def stop(self) -> None:
         """Tell every open job that the server stops, then stop the actors, the last started first."""
@@ -146,6 +161,7 @@ class Tree:
             mailboxes=self._mailboxes,
             sensors=self._sensors,
             started=self._started,
+            fenced=self._fenced,
         )
 
     def _mailboxes(self) -> dict[str, MailboxState]:
@@ -233,28 +249,24 @@ class Tree:
         return lambda seconds: self._links.tell(Stalled(host.host, host.port, seconds))
 
     def _upstream(self, provider: ProviderSettings) -> Upstream:
-        key = config.provider_key(provider, self._environ)
-        match provider.kind:
-            case "openai":
-                return OpenAIUpstream(provider, key, self._http)
-            case "ollama":
-                return OllamaUpstream(provider, key, self._http)
-            case "anthropic":
-                return AnthropicUpstream(provider, key, self._http)
-            case "scripted":
-                return ScriptedUpstream(provider)
-            case "embedded":
-                if self._engine is None:
-                    raise RuntimeError("an embedded provider without its engine")
-                return EmbeddedUpstream(self._settings.embedded, self._engine, self._http)
-            case _ as never:
-                assert_never(never)
+        if provider.kind == "embedded" and self._engine is not None:
+            return EmbeddedUpstream(self._settings.embedded, self._engine, self._http)
+        return upstream_for(provider, config.provider_key(provider, self._environ), self._http)
 
 
 def _engine(settings: Settings) -> Engine | None:
     if not settings.embedded.enabled:
         return None
     return Engine(settings.embedded, models.resolve(settings.embedded), cores=_cores())
+
+
+def _wishes(settings: Settings) -> dict[str, Wish]:
+    """The model names that stand for a policy: ours, and the config's."""
+    own = {
+        name: Wish(name, weights=given) if isinstance(given, Weights) else Wish(name, models=given)
+        for name, given in settings.routing.virtual_models.items()
+    }
+    return {**BUILT_IN, **own}
 
 
 def _notes(settings: Settings) -> Path | None:

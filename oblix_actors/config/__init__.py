@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from oblix_actors.config.address import locality_of
 from oblix_actors.config.discovery import discovers, effective_providers, well_known
-from oblix_actors.config.keys import client_keys, provider_key
+from oblix_actors.config.keys import bound_keys, client_keys, provider_key
 from oblix_actors.config.load import find, load, parse
 from oblix_actors.config.values import warnings
 
 __all__ = [
+    "bound_keys",
     "client_keys",
     "discovers",
     "effective_providers",

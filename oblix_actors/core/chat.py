@@ -112,8 +112,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat completion that a client wants. ``None`` means "the client did not say".
 
     ``max_tokens`` counts answer tokens (both of OpenAI's names end here); ``temperature`` is 0…2;
-    ``needs`` holds the capabilities that a model must have to serve it; ``privacy`` is how far it may travel
-    and ``privacy_reason`` who says so; ``explain`` asks for the decision beside the answer.
+    ``needs`` holds the capabilities that a model must have to serve it; ``privacy`` is how far it wants to
+    travel at the most, and ``key_privacy`` how far its API key lets it; ``explain`` asks for the decision, too.
     """
 
     model: str
@@ -138,6 +138,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     needs: frozenset[str] = frozenset()
     privacy: Literal["local", "lan", "any"] = "any"
-    privacy_reason: str = "no rule restricts it"
+    key_privacy: Literal["local", "lan", "any"] = "any"
     explain: bool = False
     body: dict[str, Any] = {}

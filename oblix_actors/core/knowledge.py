@@ -117,8 +117,8 @@ class Knowledge:
         return fence(
             request.messages,
             asked=request.privacy,
-            key="any",
-            wish="any",
+            key=request.key_privacy,
+            wish="any",  # the policy narrows by the wish itself
             rules=self._rules,
             marked=marked,
         )

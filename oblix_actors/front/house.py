@@ -8,6 +8,7 @@ from typing import Any
 
 from oblix_actors.actors.messages import RouterMailbox
 from oblix_actors.core.catalogue import ProviderState
+from oblix_actors.core.decision import Privacy
 from oblix_actors.runtime.job import JobTable
 from oblix_actors.runtime.mailbox import MailboxState
 from oblix_actors.runtime.supervisor import ActorState
@@ -19,7 +20,8 @@ class House:
     """Handed to :func:`oblix_actors.front.app.create_app` by the composition root.
 
     The callables read published values: they never wait. ``keys`` empty means any client key is accepted;
-    ``started`` is trio's clock; ``sensors`` gives extra sections of ``/health`` (JSON-ready).
+    ``fenced`` are client keys whose requests may not travel far. ``started`` is trio's clock; ``sensors`` gives
+    extra sections of ``/health`` (JSON-ready).
     """
 
     settings: ServerSettings
@@ -31,3 +33,4 @@ class House:
     mailboxes: Callable[[], dict[str, MailboxState]]
     sensors: Callable[[], dict[str, Any]]
     started: float
+    fenced: tuple[tuple[Secret, Privacy], ...] = ()

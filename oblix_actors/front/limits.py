@@ -8,6 +8,7 @@ from typing import Final
 import trio
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from oblix_actors.core.decision import Privacy, stricter
 from oblix_actors.errors import OblixError
 from oblix_actors.front.request import FrontRequest
 from oblix_actors.settings import Secret, ServerSettings
@@ -22,11 +23,26 @@ def check_key(request: FrontRequest, keys: tuple[Secret, ...]) -> None:
     """
     if not keys:
         return
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token.strip().encode("latin-1", "replace")  # the bytes that came: headers are read as latin-1
+    given = _token(request)
     matches = [compare_digest(given, key.reveal().encode()) for key in keys]
-    if scheme.lower() != _SCHEME or not any(matches):
+    if not any(matches):
         raise OblixError("invalid_api_key", "The API key is missing or not one of this server's keys.")
+
+
+def fence_of(request: FrontRequest, fenced: tuple[tuple[Secret, Privacy], ...]) -> Privacy:
+    """How far the request's key lets it travel: ``any``, unless it is one of ``fenced``. All are compared in full."""
+    given = _token(request)
+    narrowest: Privacy = "any"
+    for key, privacy in fenced:
+        if compare_digest(given, key.reveal().encode()):
+            narrowest = stricter(narrowest, privacy)
+    return narrowest
+
+
+def _token(request: FrontRequest) -> bytes:
+    """The bearer token as the bytes that came (headers are read as latin-1); empty without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip().encode("latin-1", "replace") if scheme.lower() == _SCHEME else b""
 
 
 def check_content(request: FrontRequest) -> None:

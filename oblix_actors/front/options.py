@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from oblix_actors.core.chat import ChatRequest
+from oblix_actors.core.decision import Privacy
 from oblix_actors.core.privacy import FIELD, asked_for
 from oblix_actors.core.what_if import WhatIf
 from oblix_actors.errors import OblixError
@@ -15,8 +16,11 @@ from oblix_actors.front.request import FrontRequest
 KNOWN = ("privacy", "explain", "what_if", "max_cost", "continue")
 
 
-def with_options(chat: ChatRequest, request: FrontRequest) -> ChatRequest:
-    """``chat`` with its fence and its wish to be explained. Raises ``invalid_request`` for what cannot be meant."""
+def with_options(chat: ChatRequest, request: FrontRequest, key: Privacy) -> ChatRequest:
+    """``chat`` with its fence, which its ``key`` may narrow, and its wish to be explained.
+
+    Raises ``invalid_request`` for what cannot be meant.
+    """
     options = chat.body.get(FIELD, {})
     if not isinstance(options, dict):
         raise OblixError("invalid_request", "oblix must be an object", param=FIELD)
@@ -29,9 +33,9 @@ def with_options(chat: ChatRequest, request: FrontRequest) -> ChatRequest:
     privacy = asked_for(chat, request.headers.get("x-oblix-privacy"))
     explain = _check(options, "explain", bool, "true or false")
     explain = explain or request.headers.get("x-oblix-explain", "").lower() in {"1", "true", "yes"}
-    if privacy == "any" and not explain:
+    if privacy == key == "any" and not explain:
         return chat
-    return msgspec.structs.replace(chat, privacy=privacy, explain=explain)
+    return msgspec.structs.replace(chat, privacy=privacy, key_privacy=key, explain=explain)
 
 
 def what_if(chat: ChatRequest) -> WhatIf | None:

@@ -27,7 +27,7 @@ from oblix_actors.front.body import SSEBody, failure_of
 from oblix_actors.front.errors import error_response, json_response
 from oblix_actors.front.headers import served_headers
 from oblix_actors.front.house import House
-from oblix_actors.front.limits import check_content, check_key, read_body
+from oblix_actors.front.limits import check_content, check_key, fence_of, read_body
 from oblix_actors.front.options import with_options
 from oblix_actors.front.request import FrontRequest, current
 from oblix_actors.runtime.job import Job
@@ -43,7 +43,8 @@ def install(app: QuartTrio, house: House) -> None:
         request = current()
         check_key(request, house.keys)
         check_content(request)
-        chat = with_options(parse_chat_request(await read_body(request, house.settings)), request)
+        chat = parse_chat_request(await read_body(request, house.settings))
+        chat = with_options(chat, request, fence_of(request, house.fenced))
         job = _submit(house, request, chat)
         return await (_stream(house, job) if chat.stream else _whole(job))
 

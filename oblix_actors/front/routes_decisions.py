@@ -15,7 +15,7 @@ from oblix_actors.errors import Busy, OblixError
 from oblix_actors.front.errors import json_response
 from oblix_actors.front.health import agents
 from oblix_actors.front.house import House
-from oblix_actors.front.limits import check_content, check_key, read_body
+from oblix_actors.front.limits import check_content, check_key, fence_of, read_body
 from oblix_actors.front.options import what_if, with_options
 from oblix_actors.front.request import current
 from oblix_actors.wire.openai import parse_chat_request
@@ -33,7 +33,8 @@ def install(app: QuartTrio, house: House) -> None:
         request = current()
         check_key(request, house.keys)
         check_content(request)
-        chat = with_options(parse_chat_request(await read_body(request, house.settings)), request)
+        chat = parse_chat_request(await read_body(request, house.settings))
+        chat = with_options(chat, request, fence_of(request, house.fenced))
         supposed = what_if(chat)
         try:
             with trio.fail_after(PATIENCE):

@@ -14,8 +14,8 @@ from typing import Final
 import trio
 
 from oblix_actors.core.chat import ChatRequest
-from oblix_actors.core.events import Aborted, Batch, Failed, Outcome
 from oblix_actors.core.decision import Decision
+from oblix_actors.core.events import Aborted, Batch, Failed, Outcome
 from oblix_actors.errors import Busy, OblixError
 
 CHANNEL_BATCHES: Final = 16
