@@ -5,38 +5,27 @@ Built from settings by :mod:`oblix_actors.system`, which runs it. Owns every mai
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import msgspec
 import trio
 
-from oblix_actors import config
+from oblix_actors import blueprint, config
 from oblix_actors.actors import notebook
 from oblix_actors.actors.connectivity_monitor import ConnectivityMonitor
-from oblix_actors.actors.engine import Engine
-from oblix_actors.actors.messages import NetworkChanged, RouterMailbox, WorkerMailbox
+from oblix_actors.actors.messages import NetworkChanged, Renewed, RouterMailbox, WorkerMailbox
 from oblix_actors.actors.resource_monitor import ResourceMonitor
 from oblix_actors.actors.router import Router
 from oblix_actors.actors.worker import Worker
 from oblix_actors.core.catalogue import ProviderState
 from oblix_actors.core.connectivity import LinkState, first
-from oblix_actors.core.decision import Machine, Name, Network, Privacy
-from oblix_actors.core.hosts import Host
-from oblix_actors.core.knowledge import Knowledge
-from oblix_actors.core.privacy import Rule
+from oblix_actors.core.decision import Machine, Network
 from oblix_actors.core.resources import unknown
 from oblix_actors.core.signals import Stalled
-from oblix_actors.core.timing import Speed
 from oblix_actors.core.upstream import Upstream
-from oblix_actors.core.wishes import BUILT_IN, Weights, Wish
-from oblix_actors.engine import models
 from oblix_actors.errors import Busy, OblixError
 from oblix_actors.front.house import House
 from oblix_actors.providers.build import upstream_for
@@ -73,9 +62,10 @@ class Tree:
         self._worker_mail: dict[str, WorkerMailbox] = {}
         self._workers: list[Worker] = []
         self._started = trio.current_time()
-        self._engine = _engine(settings)
-        self._notes = _notes(settings)
+        self._engine = blueprint.engine(settings)
+        self._notes = blueprint.notes(settings)
         self._machine = Watch(unknown(self._started))
+        self._world = Watch(0)  # counts sleeps and changes of network
         self._resources = ResourceMonitor(
             settings.resource_monitor,
             children=self._children,
@@ -85,7 +75,7 @@ class Tree:
         )
         self._links = ConnectivityMonitor(
             settings.connectivity,
-            tuple(_host(provider) for provider in self._providers if provider.base_url is not None),
+            tuple(blueprint.host(provider) for provider in self._providers if provider.base_url is not None),
             watch=Watch(first(self._started).link),
             changed=self._network_changed,
             woke=self._look_again,
@@ -109,6 +99,7 @@ class Tree:
             await self._supervisor.start(nursery, ChildSpec(name, run, stop_after))
 
         await start("resource_monitor", self._resources.run)
+        await start("connections", self._keep_connections_fresh)
         await start("connectivity", self._links.run)
         if self._engine is not None:
             await start("engine", self._engine.run, ENGINE_STOP_SECONDS)
@@ -122,25 +113,12 @@ class Tree:
             self._worker_mail,
             states,
             thresholds=self._settings.resource_monitor,
-            knowledge=self._knowledge(speeds),
-            wishes=_wishes(self._settings),
+            knowledge=blueprint.knowledge(self._settings, self._providers, speeds, self._see_machine),
+            wishes=blueprint.wishes(self._settings),
         )
         await start("router", router.run)
         if self._notes is not None:
             await start("notebook", notebook.Notebook(self._notes, self._router_mail).run)
-
-    def _knowledge(self, speeds: dict[Name, Speed]) -> Knowledge:
-        """What the router begins with: the config's figures and rules, and what was learned before."""
-        privacy = self._settings.privacy
-        levels: tuple[tuple[Privacy, tuple[str, ...]], ...] = (("local", privacy.local), ("lan", privacy.lan))
-        return Knowledge(
-            rules=tuple(Rule(text, re.compile(text), level) for level, texts in levels for text in texts),
-            prices={(p.name, model): price for p in self._providers for model, price in p.prices.items()},
-            quality={(p.name, model): figure for p in self._providers for model, figure in p.quality.items()},
-            speeds=speeds,
-            warm_behind=self._settings.routing.warm_behind,
-            machine=self._see_machine,
-        )
 
     async def stop(self) -> None:
         """Tell every open job that the server stops, then stop the actors, the last started first."""
@@ -201,8 +179,19 @@ class Tree:
         with suppress(Busy):  # the next change says it again
             self._router_mail.tell(NetworkChanged(Network(link.state, link.target, link.reasons, routes)))
 
+    async def _keep_connections_fresh(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Give up the idle connections whenever the world has changed under them."""
+        version = self._world.version
+        task_status.started()
+        while True:
+            _, version = await self._world.newer(version)
+            await self._http.renew()
+
     def _look_again(self) -> None:
         """The machine slept, or is in another network: what we know of the upstreams is old."""
+        self._world.set(self._world.value + 1)
+        with suppress(Busy):
+            self._router_mail.tell(Renewed())
         for worker in self._workers:
             worker.look_again()
 
@@ -245,48 +234,10 @@ class Tree:
         """How a worker tells the connectivity monitor that its upstream is silent; nothing for one on this machine."""
         if provider.base_url is None or provider.locality == "local":
             return None
-        host = _host(provider)
+        host = blueprint.host(provider)
         return lambda seconds: self._links.tell(Stalled(host.host, host.port, seconds))
 
     def _upstream(self, provider: ProviderSettings) -> Upstream:
         if provider.kind == "embedded" and self._engine is not None:
             return EmbeddedUpstream(self._settings.embedded, self._engine, self._http)
         return upstream_for(provider, config.provider_key(provider, self._environ), self._http)
-
-
-def _engine(settings: Settings) -> Engine | None:
-    if not settings.embedded.enabled:
-        return None
-    return Engine(settings.embedded, models.resolve(settings.embedded), cores=_cores())
-
-
-def _wishes(settings: Settings) -> dict[str, Wish]:
-    """The model names that stand for a policy: ours, and the config's."""
-    own = {
-        name: Wish(name, weights=given) if isinstance(given, Weights) else Wish(name, models=given)
-        for name, given in settings.routing.virtual_models.items()
-    }
-    return {**BUILT_IN, **own}
-
-
-def _notes(settings: Settings) -> Path | None:
-    """Where learned speeds are kept; ``None`` where they are not."""
-    if not settings.routing.remember_speeds:
-        return None
-    from platformdirs import user_state_path
-
-    return user_state_path("oblix", appauthor=False) / "speeds.json"
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _host(provider: ProviderSettings) -> Host:
-    parts = urlsplit(provider.base_url or "")
-    tls = parts.scheme == "https"
-    port = parts.port or (443 if tls else 80)
-    return Host(provider.name, parts.hostname or "", port, tls, provider.locality or "cloud")

@@ -102,6 +102,10 @@ class WorkerChanged(msgspec.Struct, frozen=True):
     state: ProviderState
 
 
+class Renewed(msgspec.Struct, frozen=True):
+    """Connectivity monitor to router: the machine slept or is in another network; what failed before may work now."""
+
+
 class NetworkChanged(msgspec.Struct, frozen=True):
     """Connectivity monitor to router: this is how the network is now."""
 
@@ -109,7 +113,17 @@ class NetworkChanged(msgspec.Struct, frozen=True):
 
 
 RouterMessage = (
-    Submit | Abandoned | Explain | Recall | RecallSpeeds | Claimed | Bounced | Settled | WorkerChanged | NetworkChanged
+    Submit
+    | Abandoned
+    | Explain
+    | Recall
+    | RecallSpeeds
+    | Claimed
+    | Bounced
+    | Settled
+    | WorkerChanged
+    | NetworkChanged
+    | Renewed
 )
 RouterMailbox = Mailbox[RouterMessage]
 WorkerMessage = Attempt | Warm | Leave

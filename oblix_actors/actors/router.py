@@ -27,6 +27,7 @@ from oblix_actors.actors.messages import (
     NetworkChanged,
     Recall,
     RecallSpeeds,
+    Renewed,
     RouterMailbox,
     RouterMessage,
     Settled,
@@ -114,6 +115,8 @@ class Router:
                     self._knowledge.rested(state.name)  # it is back
             case NetworkChanged(network):
                 self._network_changed(network)
+            case Renewed():
+                self._knowledge.rests.clear()
             case Explain() | Recall() | RecallSpeeds():
                 self._answer(message)
 
@@ -144,7 +147,7 @@ class Router:
                 job.finish(Failed(told))
             case Explain() | Recall() | RecallSpeeds():
                 message.reply.fail(told)
-            case WorkerChanged() | NetworkChanged():
+            case WorkerChanged() | NetworkChanged() | Renewed():
                 log.warning("a report was lost", report=type(message).__name__, error=type(error).__name__)
 
     def _explain(self, question: Explain) -> Plan:

@@ -7,16 +7,15 @@ a client opens, in a thread: :func:`_load` binds the module's name here.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
 
 import msgspec
 import trio
@@ -24,6 +23,7 @@ import trio
 from oblix_actors import __version__
 from oblix_actors.core.signals import NetSignal
 from oblix_actors.errors import ConfigError, OblixError
+from oblix_actors.providers.http_address import KeepAlive, host_and_port, is_near
 from oblix_actors.providers.http_errors import header_problem, translate
 from oblix_actors.providers.http_inflate import Inflater
 from oblix_actors.providers.http_trace import RequestTrace
@@ -35,10 +35,8 @@ if TYPE_CHECKING:
 
 LIBRARY: Final = "httpx"
 MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
-MAX_SERVERS: Final = 256
 _CLOSE_SECONDS: Final = 2.0
 """Closing a socket does not wait for anybody; this only bounds a surprise."""
-_NEAR_SUFFIXES: Final = (".localhost", ".local", ".lan", ".internal", ".home", ".home.arpa", ".intranet")
 
 Observe = Callable[[NetSignal], None]
 """Told of every phase of every request; must not raise or wait."""
@@ -50,15 +48,6 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
-
-
-def is_near(host: str) -> bool:
-    """Whether ``host`` is this machine or on the local network, as far as its name or address tells."""
-    try:
-        return not ipaddress.ip_address(host.strip("[]")).is_global
-    except ValueError:
-        name = host.rstrip(".").lower()
-        return "." not in name or name.endswith(_NEAR_SUFFIXES)
 
 
 class Response:
@@ -166,11 +155,15 @@ class HttpClient:
         self._idle_seconds = idle_seconds
         self._near: httpx.AsyncClient | None = None
         self._far: httpx.AsyncClient | None = None
-        self._keeps_alive: dict[str, bool] = {}
+        self._context: ssl.SSLContext | None = None
+        self._users: Counter[httpx.AsyncClient] = Counter()
+        self._retired: list[httpx.AsyncClient] = []
+        self._keep_alive = KeepAlive()
 
     async def __aenter__(self) -> Self:
         # A limiter of its own: opening never waits for somebody else's threads.
         context = await trio.to_thread.run_sync(_load, limiter=trio.CapacityLimiter(1))
+        self._context = context
         self._near = self._client(context, trust_env=False)
         try:
             self._far = self._client(context, trust_env=True)
@@ -185,7 +178,7 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-            for client in (self._near, self._far):
+            for client in (self._near, self._far, *self._retired):
                 if client is not None:
                     await client.aclose()
 
@@ -225,19 +218,53 @@ class HttpClient:
         ``headers`` are sent as they are. Raises ``upstream_dns``, ``upstream_connect``, ``upstream_tls``,
         ``upstream_reset`` and ``upstream_malformed``; an HTTP status is not an error here.
         """
-        response = await self._send(method, url, headers or {}, content)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Response:
-        trace = RequestTrace(*_host_and_port(url), self._observe)
-        near = is_near(trace.host)
-        client = self._near if near else self._far
+        trace = RequestTrace(*host_and_port(url), self._observe)
+        client = self._near if is_near(trace.host) else self._far
         if client is None:
             raise RuntimeError("the HTTP client is not open")
-        if near and not self._keeps_alive.get(trace.where):
+        self._users[client] += 1
+        try:
+            response = await self._send(client, trace, method, url, headers or {}, content)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        finally:
+            self._users[client] -= 1
+            await self._close_retired()
+
+    async def renew(self) -> None:
+        """Use none of the idle connections any more: the machine slept, or is in another network.
+
+        What is being read goes on, and its connection is closed with it.
+        """
+        if self._context is None or self._near is None or self._far is None:
+            return
+        self._retired += (self._near, self._far)
+        self._near = self._client(self._context, trust_env=False)
+        self._far = self._client(self._context, trust_env=True)
+        self._keep_alive = KeepAlive()
+        await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        """Close the pools that nobody uses any more."""
+        for client in [client for client in self._retired if not self._users[client]]:
+            self._retired.remove(client)
+            del self._users[client]
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await client.aclose()
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        trace: RequestTrace,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+    ) -> Response:
+        near = client is self._near
+        if near and not self._keep_alive.trusts(trace.where):
             headers = {"connection": "close", **headers}
         try:
             request = client.build_request(
@@ -260,30 +287,11 @@ class HttpClient:
         except httpx.HTTPError as error:
             failure = translate(error, trace)
             if near and failure.code == "upstream_reset" and not trace.connected:
-                self._keeps_alive[trace.where] = False
+                self._keep_alive.broken(trace.where)
             raise failure from error
         if near:
-            self._learn(trace.where, raw.headers.get("server", ""))
+            self._keep_alive.answered(trace.where, raw.headers.get("server", ""))
         return Response(raw, trace)
-
-    def _learn(self, where: str, server: str) -> None:
-        if len(self._keeps_alive) >= MAX_SERVERS:
-            self._keeps_alive.clear()  # an embedded server has another port after each start
-        if server.startswith("llama.cpp"):
-            self._keeps_alive[where] = False
-        else:
-            self._keeps_alive.setdefault(where, True)
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise OblixError("upstream_connect", "base_url is not a URL that can be requested") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OblixError("upstream_connect", "base_url must begin with http:// or https:// and name a host")
-    return parts.hostname, port
 
 
 def _load() -> ssl.SSLContext:

@@ -18,7 +18,8 @@ import trio
 
 from oblix_actors.core.signals import NetSignal
 from oblix_actors.errors import ConfigError, OblixError
-from oblix_actors.providers.http import HttpClient, is_near
+from oblix_actors.providers.http import HttpClient
+from oblix_actors.providers.http_address import is_near
 from oblix_actors.providers.http_errors import causes, code_of
 from oblix_actors.providers.http_inflate import PIECE, Inflater
 from tests.conftest import ROOT, FaultServer
@@ -429,3 +430,26 @@ def test_near_and_far(host: str, near: bool) -> None:
 def test_importing_it_does_not_import_httpx() -> None:
     program = "import sys, oblix_actors.providers.http, oblix_actors.providers.openai; sys.exit('httpx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+async def test_after_a_change_of_network_no_idle_connection_is_used_again(fault_server: FaultServer) -> None:
+    connects: list[NetSignal] = []
+
+    def observe(signal: NetSignal) -> None:
+        if signal.phase == "connect":
+            connects.append(signal)
+
+    with trio.fail_after(20):
+        async with HttpClient(observe=observe) as http:
+            url = f"{fault_server.openai_url}/models"
+            await http.request("GET", url)
+            await http.request("GET", url)
+            await http.request("GET", url)
+            kept = len(connects)
+            async with http.stream("GET", url) as response:
+                await http.renew()
+                assert await response.read_all(1_000_000), "what is being read goes on"
+            await http.request("GET", url)
+            await http.request("GET", url)
+            assert len(connects) > kept
+            assert not http._retired
