@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -83,6 +84,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[House], None], enviro
     for an address that cannot be had.
     """
     with listen(settings.server) as sock:
+        # Port 0 has become a real one, which is what everybody should be told.
+        server = msgspec.structs.replace(settings.server, port=sock.getsockname()[1])
+        settings = msgspec.structs.replace(settings, server=server)
         async with open_house(settings, environ) as house:
             # Imported late: the actors look for their upstreams meanwhile.
             from hypercorn.config import Config

@@ -11,7 +11,7 @@ from math import inf
 import trio
 
 from oblix_actors.actors.messages import Attempt
-from oblix_actors.core.catalogue import ProviderState
+from oblix_actors.core.catalogue import Model, ProviderState, runs_at
 from oblix_actors.core.events import Aborted, Batch, Completed, Delta, Served, Usage
 from oblix_actors.core.privacy import assert_inside
 from oblix_actors.core.timing import Pace
@@ -55,8 +55,9 @@ class Run:
     async def stream(self, upstream: Upstream, routing: RoutingSettings) -> None:
         """Ask the upstream and hand on what it says; ends the job when the answer is whole."""
         state = self._provider.value
-        assert_inside(self._privacy, state.locality)
-        self._loaded = next((model.loaded for model in state.models if model.id == self._model), None)
+        model = next((model for model in state.models if model.id == self._model), Model(self._model))
+        assert_inside(self._privacy, runs_at(state, model))
+        self._loaded = model.loaded
         self._between = routing.between_tokens_seconds
         self._began = self._heard = trio.current_time()
         self._deadline.deadline = trio.current_time() + routing.first_token_seconds

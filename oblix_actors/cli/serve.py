@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 import typer
 
 from oblix_actors.cli.terminal import FAILED, ConfigFile, fail, run, settings_of, show, warn
@@ -86,6 +87,7 @@ def start(settings: Settings, environ: Mapping[str, str]) -> None:
 def _ready(settings: Settings, house: House, environ: Mapping[str, str]) -> None:
     from oblix_actors.cli.welcome import welcome
 
+    settings = msgspec.structs.replace(settings, server=house.settings)  # port 0 has become a real one
     show(*welcome(settings, house.providers(), environ, plain=not sys.stdout.isatty()))
 
 

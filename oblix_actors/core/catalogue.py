@@ -23,7 +23,8 @@ class Model(msgspec.Struct, frozen=True):
     """One model of a provider.
 
     ``capabilities`` and ``context`` (tokens) are ``None`` where nobody knows; ``loaded`` says whether its
-    weights are in memory now; ``chat`` is false for models that only embed, transcribe or draw.
+    weights are in memory now; ``chat`` is false for models that only embed, transcribe or draw;
+    ``remote`` models are listed by a server here and run in a cloud.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Model(msgspec.Struct, frozen=True):
     loaded: bool | None = None
     size_bytes: int | None = None
     chat: bool = True
+    remote: bool = False
 
 
 class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,11 @@ class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
     running: int = 0
     waiting: int = 0
     slots: int = 1
+
+
+def runs_at(provider: ProviderState, model: Model) -> Locality:
+    """Where a request to ``model`` ends up, whoever is asked first: what a privacy fence has to go by."""
+    return "cloud" if model.remote else provider.locality
 
 
 def preferring(models: tuple[Model, ...], prefer: tuple[str, ...]) -> tuple[Model, ...]:

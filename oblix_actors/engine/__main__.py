@@ -25,10 +25,9 @@ OOM_SCORE: Final = "500"
 """Out of memory, the kernel takes this process before the gateway (proc(5), oom_score_adj)."""
 PROMPT_CACHE_MIB: Final = 256
 """llama.cpp keeps the state of earlier prompts in memory: 8 GiB of it if it is let."""
-
 SPINS: Final = "10000"
-"""How long a thread of llama.cpp spins for the others before it sleeps (libgomp's GOMP_SPINCOUNT). Its default is 30
-times that: where other programs keep the cores busy, they wait for a thread that spins, and the model is ten times slower."""
+"""How long a thread of llama.cpp spins for the others before it sleeps (libgomp's GOMP_SPINCOUNT). The default is 30
+times that, and where other programs want the cores too, the threads then wait for each other most of the time."""
 
 
 def main() -> int:

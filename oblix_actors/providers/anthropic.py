@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import ChatRequest
+from oblix_actors.core.upstream import Emit
 from oblix_actors.errors import OblixError
-from oblix_actors.providers.base import Emit
 from oblix_actors.providers.http import HttpClient
 from oblix_actors.providers.openai import request_headers
 from oblix_actors.providers.relay import relay
@@ -76,7 +76,7 @@ class AnthropicUpstream:
         )
 
     async def chat(self, request: ChatRequest, model: str, emit: Emit) -> None:
-        """Stream the answer, as :class:`oblix_actors.providers.base.Upstream` says."""
+        """Stream the answer, as :class:`oblix_actors.core.upstream.Upstream` says."""
         try:
             body = build_messages_body(
                 request, model, default_max_tokens=DEFAULT_MAX_TOKENS, traits=self._traits.get(model)

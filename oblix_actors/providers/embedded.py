@@ -14,11 +14,11 @@ import trio
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import CHOICES, JSON_OBJECT, JSON_SCHEMA, LOGPROBS, TOOLS, ChatRequest
 from oblix_actors.core.transcript import estimate_prompt
+from oblix_actors.core.upstream import Emit
 from oblix_actors.engine.gguf import ModelFacts
 from oblix_actors.engine.models import ModelFile, look_into, unavailable
 from oblix_actors.engine.protocol import EngineAddress, EngineState
 from oblix_actors.errors import OblixError
-from oblix_actors.providers.base import Emit
 from oblix_actors.providers.http import HttpClient
 from oblix_actors.providers.openai import request_headers, stream_chat
 from oblix_actors.runtime.watch import Watch
@@ -84,9 +84,10 @@ class EmbeddedUpstream:
             hide = (address.key.reveal(),)
             try:
                 await stream_chat(self._http, address.base_url, headers, body, emit, provider=NAME, hide=hide)
-                return
             except OblixError as error:
                 failed = error
+            else:
+                return
             if failed.code in BROKEN and await self._is_dead(address.pid):
                 raise OblixError("process_died", "the embedded model's process died", provider=NAME) from failed
             raise failed

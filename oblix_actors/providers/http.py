@@ -10,23 +10,21 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-import msgspec
 import trio
 
 from oblix_actors import __version__
-from oblix_actors.core.signals import NetSignal
 from oblix_actors.errors import ConfigError, OblixError
-from oblix_actors.providers.http_address import KeepAlive, host_and_port, is_near
+from oblix_actors.providers.http_address import KeepAlive, Reply, host_and_port, is_near
 from oblix_actors.providers.http_errors import header_problem, translate
 from oblix_actors.providers.http_inflate import Inflater
-from oblix_actors.providers.http_trace import RequestTrace
+from oblix_actors.providers.http_trace import Observe, RequestTrace
 
 if TYPE_CHECKING:
     import ssl
@@ -37,17 +35,6 @@ LIBRARY: Final = "httpx"
 MAX_REPLY_BYTES: Final = 8 * 1024 * 1024
 _CLOSE_SECONDS: Final = 2.0
 """Closing a socket does not wait for anybody; this only bounds a surprise."""
-
-Observe = Callable[[NetSignal], None]
-"""Told of every phase of every request; must not raise or wait."""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """A whole answer. ``headers`` have lower-case names; several of one name are joined by a comma."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 class Response:

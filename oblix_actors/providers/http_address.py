@@ -6,6 +6,8 @@ import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from oblix_actors.errors import OblixError
 
 MAX_SERVERS: Final = 256
@@ -31,6 +33,14 @@ def host_and_port(url: str) -> tuple[str, int]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OblixError("upstream_connect", "base_url must begin with http:// or https:// and name a host")
     return parts.hostname, port
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer. ``headers`` have lower-case names; several of one name are joined by a comma."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class KeepAlive:

@@ -23,6 +23,10 @@ _PHASES: Final[dict[str, Phase]] = {
 }
 
 
+Observe = Callable[[NetSignal], None]
+"""Told of every phase of every request; must not raise or wait."""
+
+
 class RequestTrace:
     """One request to ``host``:``port``. Called by httpcore.
 
@@ -31,7 +35,7 @@ class RequestTrace:
 
     __slots__ = ("_observe", "_started", "connected", "host", "phase", "port")
 
-    def __init__(self, host: str, port: int, observe: Callable[[NetSignal], None] | None) -> None:
+    def __init__(self, host: str, port: int, observe: Observe | None) -> None:
         self.host = host
         self.port = port
         self.phase: Phase = "connect"

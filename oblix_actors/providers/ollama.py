@@ -15,8 +15,8 @@ import trio
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.tokens import estimate_prompt_tokens
+from oblix_actors.core.upstream import Emit
 from oblix_actors.errors import OblixError
-from oblix_actors.providers.base import Emit
 from oblix_actors.providers.http import HttpClient
 from oblix_actors.providers.openai import request_headers
 from oblix_actors.providers.relay import relay
@@ -78,11 +78,14 @@ class OllamaUpstream:
         ]
         if self._wanted:
             return tuple(models)
-        remote = {entry.name for entry in listed if entry.remote}
-        return tuple(sorted(models, key=lambda model: (model.id in remote, not model.loaded)))
+        return tuple(sorted(models, key=lambda model: (model.remote, not model.loaded)))
+
+    async def warm(self, model: str) -> None:
+        """Have the server load ``model``: a generation without a prompt does nothing else."""
+        await self._request("POST", "/api/generate", msgspec.json.encode({"model": model, "stream": False}))
 
     async def chat(self, request: ChatRequest, model: str, emit: Emit) -> None:
-        """Stream the answer, as :class:`oblix_actors.providers.base.Upstream` says."""
+        """Stream the answer, as :class:`oblix_actors.core.upstream.Upstream` says."""
         name = model if model in self._digests else f"{model}:latest"
         details = self._details.get(self._digests.get(name, ""), Details())
         try:

@@ -15,8 +15,8 @@ import trio
 
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import ChatRequest
+from oblix_actors.core.upstream import Emit
 from oblix_actors.errors import OblixError
-from oblix_actors.providers.base import Emit
 from oblix_actors.providers.http import HttpClient, Response
 from oblix_actors.settings import ProviderSettings, Secret
 from oblix_actors.wire.openai import ChatStreamDecoder, build_chat_body, decode_completion, parse_models
@@ -63,7 +63,7 @@ class OpenAIUpstream:
         return tuple([known.get(name) or Model(name) for name in self._wanted])
 
     async def chat(self, request: ChatRequest, model: str, emit: Emit) -> None:
-        """Stream the answer, as :class:`oblix_actors.providers.base.Upstream` says."""
+        """Stream the answer, as :class:`oblix_actors.core.upstream.Upstream` says."""
         body = build_chat_body(request, model)
         await stream_chat(self._http, self._base_url, self._headers, body, emit, provider=self._name, hide=self._hide)
 

@@ -17,8 +17,8 @@ from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.events import Delta, ToolCallDelta, Usage
 from oblix_actors.core.script import NAMES, THOUGHT, Script, example_arguments, parse_script, script_words, split_words
 from oblix_actors.core.tokens import estimate_prompt_tokens
+from oblix_actors.core.upstream import Emit
 from oblix_actors.errors import OblixError
-from oblix_actors.providers.base import Emit
 from oblix_actors.settings import ProviderSettings
 from oblix_actors.wire.upstream_errors import classify
 

@@ -105,7 +105,7 @@ def describe(listed: Listed, details: Details | None, *, loaded: bool | None) ->
     """One model for the catalogue; ``details`` is ``None`` where the server did not tell."""
     if details is None:
         chats = not _EMBEDDERS.search(listed.name)
-        return Model(listed.name, loaded=loaded, size_bytes=listed.size_bytes, chat=chats)
+        return Model(listed.name, loaded=loaded, size_bytes=listed.size_bytes, chat=chats, remote=listed.remote)
     return Model(
         listed.name,
         capabilities=details.capabilities,
@@ -113,6 +113,7 @@ def describe(listed: Listed, details: Details | None, *, loaded: bool | None) ->
         loaded=loaded,
         size_bytes=listed.size_bytes,
         chat=details.chat,
+        remote=listed.remote,
     )
 
 

@@ -194,7 +194,8 @@ async def test_it_ends_with_its_parent(tmp_path: Path, when: str) -> None:
                 writer = await trio.to_thread.run_sync(lambda: os.open(model, os.O_WRONLY))
         finally:
             parent.kill()
-            await parent.wait()
+            with trio.move_on_after(SECONDS, shield=True):
+                await parent.wait()
         await ended(pid)
         if model is not None:
             os.close(writer)

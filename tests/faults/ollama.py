@@ -177,7 +177,16 @@ async def _send(exchange: Exchange, dish: Dish, line: bytes) -> None:
         await exchange.send(line.replace(b"\n", b"\r\n") if dish.kind == "crlf" else line)
 
 
+async def generate(exchange: Exchange) -> None:
+    """Without a prompt it only loads the model."""
+    body = json.loads(exchange.request.body)
+    exchange.begin(body["model"])
+    answer = {"model": body["model"], "response": "", "done": True, "done_reason": "load"}
+    await exchange.respond(200, json.dumps(answer).encode())
+
+
 ROUTES: Routes = {
+    ("POST", "/api/generate"): generate,
     ("POST", "/api/chat"): chat,
     ("GET", "/api/tags"): tags,
     ("GET", "/api/ps"): ps,

@@ -144,7 +144,7 @@ async def test_discover(fault_server: FaultServer) -> None:
                 Model("embedder:latest", frozenset({chat.JSON_OBJECT, chat.JSON_SCHEMA}), CONTEXT, False, SIZE, False),
                 Model("mystery", None, None, False, SIZE),
                 model("slow", loaded=False),
-                model("gpt-oss:120b-cloud", loaded=False),
+                msgspec.structs.replace(model("gpt-oss:120b-cloud", loaded=False), remote=True),
             )
             again = await adapter.discover()
             assert {entry.id for entry in again} == set(LISTED)
@@ -213,3 +213,10 @@ async def test_a_key_is_sent_and_never_shown(fault_server: FaultServer) -> None:
             adapter = upstream(http, fault_server, Secret("sesame"), base_url=fault_server.url + "/v1/")
             assert adapter._headers["authorization"] == "Bearer sesame"
             assert len(await adapter.discover()) == len(LISTED), "a base_url with /v1 is meant well"
+
+
+async def test_a_model_can_be_loaded_before_it_is_needed(fault_server: FaultServer) -> None:
+    with trio.fail_after(SECONDS):
+        async with HttpClient() as http:
+            await upstream(http, fault_server).warm("words-1@warm")
+        assert (await fault_server.stats())["models"]["words-1@warm"]["started"] == 1
