@@ -40,15 +40,18 @@ CHAT: Final = "/v1/chat/completions"
 
 
 class Stage:
-    """What a script plays on: one job, held by its attempt number 1."""
+    """What a script plays on: one job, held by one attempt, which is its first where nobody counts."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, number: int = 1, name: str = "") -> None:
         self.job = job
+        self.number = number
+        self.name = name
+        """``provider:model`` of the attempt, where a router has chosen it."""
 
     async def emit(self, *events: Event) -> None:
         """One batch, as it is."""
-        self.job.claim(1)
-        await self.job.emit(1, list(events))
+        self.job.claim(self.number)
+        await self.job.emit(self.number, list(events))
 
     async def say(self, *texts: str, served: Served = SERVED) -> None:
         """Who serves, then a batch for each text."""

@@ -55,12 +55,12 @@ async def test_a_closed_connection_ends_at_once_and_not_after_the_keep_alive_tim
     config.keep_alive_timeout = 3600
     Connection.stalled_seconds = 9.0
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    seen: list[int] = []
+    ended = trio.Event()
 
     async def serve(stream: trio.SocketStream) -> None:
         connection = Connection(ASGIWrapper(ignore), config, WorkerContext(None), {}, stream)  # type: ignore[arg-type]
         await connection
-        seen.append(1)
+        ended.set()
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -68,8 +68,7 @@ async def test_a_closed_connection_ends_at_once_and_not_after_the_keep_alive_tim
             client = await trio.testing.open_stream_to_socket_listener(listener)
             await client.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n")
             await client.aclose()
-            while not seen:
-                await trio.lowlevel.checkpoint()
+            await ended.wait()
             nursery.cancel_scope.cancel(reason="the test is over")
 
 
