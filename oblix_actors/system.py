@@ -37,7 +37,8 @@ async def open_house(settings: Settings, environ: Mapping[str, str]) -> AsyncIte
     At the end every open job is told that the server stops, and the actors stop in reverse order.
     """
     try:
-        async with Tree(settings, environ) as tree, trio.open_nursery() as nursery:
+        tree = Tree(settings, environ)
+        async with tree.http, trio.open_nursery() as nursery:
             await tree.start(nursery)
             try:
                 yield tree.house()
@@ -100,7 +101,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[House], None], enviro
             gateway = Gateway(house)
             stop = trio.Event()
 
-            async def front(*, task_status: trio.TaskStatus[list[str]]) -> None:
+            async def front(*, task_status: trio.TaskStatus[list[str]]) -> None:  # noqa: ASYNC128 - Hypercorn says started
                 run = partial(hypercorn_serve, gateway, hypercorn, shutdown_trigger=stop.wait, mode="asgi")
                 await run(task_status=task_status)
                 nursery.cancel_scope.cancel(reason="the front has stopped")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -16,6 +15,7 @@ import trio
 from oblix_actors import blueprint, config
 from oblix_actors.actors import notebook
 from oblix_actors.actors.connectivity_monitor import ConnectivityMonitor
+from oblix_actors.actors.local_servers import LocalServers
 from oblix_actors.actors.messages import NetworkChanged, Renewed, RouterMailbox, WorkerMailbox
 from oblix_actors.actors.resource_monitor import ResourceMonitor
 from oblix_actors.actors.router import Router
@@ -47,7 +47,7 @@ ENGINE_STOP_SECONDS: Final = 6.0
 
 
 class Tree:
-    """Use with ``async with``, then :meth:`start` it in a nursery and :meth:`stop` it before that nursery ends."""
+    """Open :attr:`http`, then :meth:`start` the tree in a nursery, and :meth:`stop` it before that nursery ends."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -69,10 +69,11 @@ class Tree:
         self._resources = ResourceMonitor(
             settings.resource_monitor,
             children=self._children,
-            busy=lambda: len(self._jobs),
+            busy=self._local_jobs,
             watch=self._machine,
             changed=lambda _: None,  # the router reads the published report when it decides
         )
+        self._servers = LocalServers(lambda: self._local_jobs(servers_only=True) > 0)
         self._links = ConnectivityMonitor(
             settings.connectivity,
             tuple(blueprint.host(provider) for provider in self._providers if provider.base_url is not None),
@@ -81,16 +82,7 @@ class Tree:
             woke=self._look_again,
             network_changed=self._look_again,
         )
-        self._http = HttpClient(connect_seconds=settings.routing.connect_seconds, observe=self._links.tell)
-
-    async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._http.__aexit__(kind, error, traceback)
+        self.http = HttpClient(connect_seconds=settings.routing.connect_seconds, observe=self._links.tell)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start every actor, monitors first, the router last; returns when all are useful."""
@@ -99,6 +91,7 @@ class Tree:
             await self._supervisor.start(nursery, ChildSpec(name, run, stop_after))
 
         await start("resource_monitor", self._resources.run)
+        await start("local_servers", self._servers.run)
         await start("connections", self._keep_connections_fresh)
         await start("connectivity", self._links.run)
         if self._engine is not None:
@@ -159,9 +152,18 @@ class Tree:
         }
 
     def _children(self) -> tuple[int, ...]:
-        """The processes whose load is ours: the embedded model's."""
+        """The processes whose load is ours: the embedded model's, and those of local servers that work for us."""
         pid = None if self._engine is None else self._engine.state.value.pid
-        return () if pid is None else (pid,)
+        return (*(() if pid is None else (pid,)), *self._servers.pids.value)
+
+    def _local_jobs(self, *, servers_only: bool = False) -> int:
+        """How many of our jobs run on this machine, or on its model servers alone."""
+        states = [worker.published.value for worker in self._workers]
+        return sum(
+            state.running
+            for state in states
+            if state.locality == "local" and not (servers_only and state.kind in {"embedded", "scripted"})
+        )
 
     def _see_machine(self) -> Machine:
         """The machine as the router's decisions see it."""
@@ -172,6 +174,8 @@ class Tree:
             report.state.reasons,
             report.sample.memory_available,
             on_battery=bool(report.sample.on_battery),
+            memory_total=report.sample.memory_total,
+            against=report.state.against,
         )
 
     def _network_changed(self, link: LinkState) -> None:
@@ -185,7 +189,7 @@ class Tree:
         task_status.started()
         while True:
             _, version = await self._world.newer(version)
-            await self._http.renew()
+            await self.http.renew()
 
     def _look_again(self) -> None:
         """The machine slept, or is in another network: what we know of the upstreams is old."""
@@ -239,5 +243,5 @@ class Tree:
 
     def _upstream(self, provider: ProviderSettings) -> Upstream:
         if provider.kind == "embedded" and self._engine is not None:
-            return EmbeddedUpstream(self._settings.embedded, self._engine, self._http)
-        return upstream_for(provider, config.provider_key(provider, self._environ), self._http)
+            return EmbeddedUpstream(self._settings.embedded, self._engine, self.http)
+        return upstream_for(provider, config.provider_key(provider, self._environ), self.http)

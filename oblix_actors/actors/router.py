@@ -40,7 +40,7 @@ from oblix_actors.actors.messages import (
 from oblix_actors.core import conductor, policy, what_if
 from oblix_actors.core.catalogue import Candidate, ProviderState
 from oblix_actors.core.decision import AttemptRecord, Decision, Network, Plan, Resting
-from oblix_actors.core.events import Completed, Failed
+from oblix_actors.core.events import Aborted, Completed, Failed
 from oblix_actors.core.knowledge import Knowledge
 from oblix_actors.core.resources import Thresholds
 from oblix_actors.core.rules import ROUTES
@@ -106,6 +106,7 @@ class Router:
             case Settled():
                 self._settled(message)
             case Abandoned(job):
+                self._record(job, outcome="aborted")
                 self._jobs.pop(job.id, None)
             case WorkerChanged(state):
                 old = self._providers.get(state.name)
@@ -195,8 +196,8 @@ class Router:
             state, action = conductor.bounced(state, action.number, error, shown=False)
         if isinstance(action, conductor.GiveUp):
             self._end(job, action.error)
-        if job.outcome is not None or state.over:
-            self._jobs.pop(job.id, None)
+        if state.over or isinstance(job.outcome, Failed | Aborted):
+            self._jobs.pop(job.id, None)  # a completed one waits for the word of who has answered it
         else:
             self._jobs[job.id] = (job, state)
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Locality
+from oblix_actors.core.resources import Against
 from oblix_actors.core.timing import Speed
 
 Privacy = Literal["local", "lan", "any"]
@@ -29,13 +30,16 @@ def stricter(first: Privacy, second: Privacy) -> Privacy:
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What the resource monitor says: ``memory_available`` is bytes, ``None`` where nobody knows."""
+    """What the resource monitor says. Memory is in bytes, ``None`` where nobody knows; ``against`` is what ``state``
+    was made of."""
 
     state: MachineState = "available"
     target: str = "local_cpu"
     reasons: tuple[str, ...] = ()
     memory_available: int | None = None
     on_battery: bool = False
+    memory_total: int | None = None
+    against: tuple[Against, ...] = ()
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -97,12 +101,17 @@ class Routing(msgspec.Struct, frozen=True):
 
 
 class Excluded(msgspec.Struct, frozen=True):
-    """A model that may not answer: the rule that says so, and why in words."""
+    """A model that may not answer: the rule that says so, and why in words.
+
+    ``model`` is empty where a whole provider is out and nobody knows its models; ``provider`` and ``locality`` are
+    where nobody has the model.
+    """
 
     provider: str
     model: str
     rule: str
     reason: str
+    locality: Locality | None = None
 
 
 class Ranked(msgspec.Struct, frozen=True):

@@ -44,7 +44,11 @@ def measured(usage: Usage, *, first: float | None, total: float) -> Metrics:
 
 
 def explain_plan(plan: Plan) -> dict[str, Any]:
-    """``routing_decision``, and every model that was weighed: candidates best first, then those left out."""
+    """``routing_decision``, and every model that was weighed: candidates best first, then those left out.
+
+    ``expected_seconds`` is to the end of the answer, ``expected_cost`` in US dollars; both, and ``score`` (lower is
+    better), are null where ``excluded`` names the rule. ``provider:*`` is a provider whose models nobody knows.
+    """
     return {
         "routing_decision": {
             "policy": plan.policy,
@@ -71,9 +75,12 @@ def explain_plan(plan: Plan) -> dict[str, Any]:
             ),
             *(
                 {
-                    "model": f"{item.provider}:{item.model}" if item.provider else item.model,
+                    "model": f"{item.provider}:{item.model or '*'}" if item.provider else item.model,
+                    "locality": item.locality,
                     "score": None,
                     "reason": item.reason,
+                    "expected_seconds": None,
+                    "expected_cost": None,
                     "excluded": item.rule,
                 }
                 for item in plan.excluded

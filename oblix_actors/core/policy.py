@@ -87,13 +87,14 @@ def precedence(snapshot: Snapshot) -> tuple[str, str]:
 
 def nobody(request: ChatRequest, made: Plan, catalogue: Catalogue) -> OblixError:
     """Why a plan without candidates has none, as the client is told."""
-    found = {exclusion.rule for exclusion in made.excluded}
+    out = [item for item in made.excluded if item.model]
+    found = {item.rule for item in out}
     if "model" in found:
         names = [f"{provider.name}:{model.id}" for provider in catalogue for model in provider.models]
         close = get_close_matches(request.model[:200], [AUTO, *names], n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; GET /v1/models lists what there is"
         return OblixError("model_not_found", f"No provider has the model {request.model[:200]!r}{hint}", param="model")
-    who = "; ".join(f"{item.provider}:{item.model}: {item.reason}" for item in made.excluded[:5])
+    who = "; ".join(f"{item.provider}:{item.model}: {item.reason}" for item in out[:5])
     if found and found <= {"capability"}:
         needs = ", ".join(sorted(request.needs)) or "chat"
         message = f"No reachable model can do what the request needs ({needs}): {who}"
@@ -117,6 +118,8 @@ def _sift(
     entries: list[_Entry] = []
     excluded: list[Excluded] = []
     for provider in catalogue:
+        if wanted.wish is not None and not wish.models and (reason := _nothing_known(provider)):
+            excluded.append(Excluded(provider.name, "", "health", reason, provider.locality))
         for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
             name = (provider.name, model.id)
             cost = snapshot.prices.get(name, Price()).of(prompt, answer)
@@ -130,7 +133,7 @@ def _sift(
                 or rules.budget(cost, limit)
             )
             if verdict is not None:
-                excluded.append(Excluded(*name, *verdict))
+                excluded.append(Excluded(*name, *verdict, provider.locality))
                 continue
             time = expect(
                 snapshot.speeds.get(name),
@@ -149,6 +152,13 @@ def _sift(
             ranked = Ranked(candidate, round(score, 6), round(time.total, 3), round(cost, 6))
             entries.append(_Entry(provider, model, place, _rest(snapshot, *name, now), ranked))
     return entries, excluded
+
+
+def _nothing_known(provider: ProviderState) -> str:
+    """Why a provider has no model to weigh; empty where it has some, or where nobody asked for it to be there."""
+    if provider.status == "absent" or any(model.chat for model in provider.models):
+        return ""
+    return "it has no chat model" if provider.status == "ready" else provider.reason or provider.status
 
 
 def _candidates(
@@ -204,7 +214,7 @@ def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[tuple[str, str]
 
 
 def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]:
-    """Where the best model is local and cold, one elsewhere that is quicker answers, and this one is loaded meanwhile."""
+    """Where the best model is local and cold, a quicker one elsewhere answers, and this one is loaded meanwhile."""
     if not entries or entries[0].model.loaded is not False or entries[0].provider.locality != "local":
         return entries, None
     cold = entries[0]
@@ -249,7 +259,9 @@ def _routing(state: str, target: str, reasons: tuple[str, ...]) -> Routing:
 def _max_cost(request: ChatRequest) -> float | None:
     options = request.body.get("oblix")
     limit = options.get("max_cost") if isinstance(options, dict) else None
-    return float(limit) if isinstance(limit, int | float) and not isinstance(limit, bool) else None
+    if not isinstance(limit, int | float) or isinstance(limit, bool):
+        return None
+    return float(max(-1e9, min(limit, 1e9)))  # an integer may be larger than any float
 
 
 def _param(needs: frozenset[str]) -> str | None:

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from oblix_actors.core.resources import (
+    Against,
     ResourceSample,
     ResourceState,
     State,
@@ -107,9 +108,16 @@ def judge(
     if counted:
         state = "critical" if any(check.level == "critical" for check in counted) else "constrained"
     since = now if memory.since is None or state != memory.state else memory.since
-    reasons = tuple(_reason(check, over[check.key], dwell, now) for check in _strongest(counted)) or figures(sample)
+    against = tuple(
+        Against(_name(check), check.level, _reason(check, over[check.key], dwell, now)) for check in _strongest(counted)
+    )
+    reasons = tuple(entry.reason for entry in against) or figures(sample)
     verdict = ResourceState(
-        state=state, target=target_of(state, sample.gpus), reasons=(*reasons, *waiting), since=since
+        state=state,
+        target=target_of(state, sample.gpus),
+        reasons=(*reasons, *waiting),
+        against=against,
+        since=since,
     )
     return verdict, JudgeMemory(over, state, since, due)
 

@@ -111,12 +111,21 @@ class ResourceSample(msgspec.Struct, frozen=True, kw_only=True):
     disk_free: int | None = None
 
 
+class Against(msgspec.Struct, frozen=True):
+    """One figure that counts against this machine (``cpu``, ``memory pressure``, …), how much, and why in words."""
+
+    figure: str
+    level: State
+    reason: str
+
+
 class ResourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict. ``reasons`` are for people; ``since`` is when ``state`` began."""
+    """The verdict. ``reasons`` are for people; ``against`` is what ``state`` was made of; ``since`` is when it began."""
 
     state: State
     target: Target
     reasons: tuple[str, ...]
+    against: tuple[Against, ...] = ()
     since: float = 0.0
 
 

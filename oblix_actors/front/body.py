@@ -13,7 +13,7 @@ from typing import Final, Self
 import trio
 from quart.wrappers.response import ResponseBody
 
-from oblix_actors.core.events import Aborted, Batch, Completed, Failed
+from oblix_actors.core.events import Aborted, Batch, Completed, Delta, Failed
 from oblix_actors.core.explain import explain_answer, measured
 from oblix_actors.core.transcript import Transcript
 from oblix_actors.errors import OblixError
@@ -35,6 +35,11 @@ def failure_of(job: Job) -> OblixError | None:
             return OblixError("client_stalled", f"The answer was given up: {reason}.")
         case None:
             return OblixError("internal", "The answer ended before its job did.")
+
+
+def speaks(batch: Batch) -> bool:
+    """Whether ``batch`` has anything of the answer itself."""
+    return any(isinstance(event, Delta) and event.has_content() for event in batch)
 
 
 class SSEBody(ResponseBody):
@@ -89,7 +94,7 @@ class SSEBody(ResponseBody):
     def _encode(self, batch: Batch) -> bytes:
         try:
             if self._transcript is not None:
-                if self._first_token is None:
+                if self._first_token is None and speaks(batch):
                     self._first_token = trio.current_time() - self._job.submitted
                 self._transcript.add(batch)
             return self._encoder.encode(batch)

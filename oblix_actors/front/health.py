@@ -87,7 +87,7 @@ def report(house: House, now: float) -> dict[str, Any]:
         "models": {"count": sum(types.values()), "types": types},
         "providers": {provider.name: _provider(provider) for provider in providers},
         "agents": {agent.pop("name"): agent for agent in agents(house, now)},
-        "jobs": {"open": len(house.jobs), "limit": house.jobs.limit, "draining": house.jobs.closed},
+        "jobs": _jobs(house),
     }
 
 
@@ -95,6 +95,24 @@ def agents(house: House, now: float) -> list[dict[str, Any]]:
     """Every actor, in the order in which they started: its state, its restarts, its mailbox. Times are seconds."""
     mail = house.mailboxes()
     return [{"name": state.name, **_agent(state, mail.get(state.name), now)} for state in house.actors()]
+
+
+def agents_with_samples(house: House, now: float) -> list[dict[str, Any]]:
+    """The same, each with the last it has published in ``sample``: a monitor's figures, a worker's provider, the
+    router's jobs; ``null`` where there is nothing to tell."""
+    sensors = house.sensors()
+    samples: dict[str, Any] = {
+        "resource_monitor": sensors.get("resources"),
+        "connectivity": sensors.get("connectivity"),
+        "engine": sensors.get("embedded"),
+        "router": _jobs(house),
+        **{f"worker:{provider.name}": _provider(provider) for provider in house.providers()},
+    }
+    return [{**agent, "sample": samples.get(agent["name"])} for agent in agents(house, now)]
+
+
+def _jobs(house: House) -> dict[str, Any]:
+    return {"open": len(house.jobs), "limit": house.jobs.limit, "draining": house.jobs.closed}
 
 
 def _chat_models(provider: ProviderState) -> int:

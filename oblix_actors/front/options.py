@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -11,50 +12,74 @@ from oblix_actors.core.decision import Privacy
 from oblix_actors.core.privacy import FIELD, asked_for
 from oblix_actors.core.what_if import WhatIf
 from oblix_actors.errors import OblixError
-from oblix_actors.front.request import FrontRequest
 
-KNOWN = ("privacy", "explain", "what_if", "max_cost", "continue")
+KNOWN: Final = ("privacy", "explain", "what_if", "max_cost", "continue")
+MOST_COST: Final = 1_000_000.0
+"""US dollars: whoever allows more for one answer means no limit at all."""
+_YES: Final = ("1", "true", "yes")
+_NO: Final = ("", "0", "false", "no")
 
 
-def with_options(chat: ChatRequest, request: FrontRequest, key: Privacy) -> ChatRequest:
+def with_options(chat: ChatRequest, header: Callable[[str], str | None], key: Privacy) -> ChatRequest:
     """``chat`` with its fence, which its ``key`` may narrow, and its wish to be explained.
 
-    Raises ``invalid_request`` for what cannot be meant.
+    ``header`` gives the value of a request header. Raises ``invalid_request`` for what cannot be meant.
     """
-    options = chat.body.get(FIELD, {})
-    if not isinstance(options, dict):
-        raise OblixError("invalid_request", "oblix must be an object", param=FIELD)
+    options = _options(chat)
     for name in options:
         if name not in KNOWN:
-            raise OblixError(
-                "invalid_request", f"oblix.{name[:60]} is not an option; there are {', '.join(KNOWN)}", param=FIELD
-            )
-    _check(options, "max_cost", float, "a number of US dollars")
-    privacy = asked_for(chat, request.headers.get("x-oblix-privacy"))
-    explain = _check(options, "explain", bool, "true or false")
-    explain = explain or request.headers.get("x-oblix-explain", "").lower() in {"1", "true", "yes"}
+            raise _invalid(FIELD, f"has no option {name[:60]!r}; there are {', '.join(KNOWN)}")
+    cost = options.get("max_cost")
+    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= MOST_COST):
+        raise _invalid("oblix.max_cost", f"must be a number of US dollars from 0 to {MOST_COST:.0f}")
+    privacy = asked_for(chat, header("x-oblix-privacy"))
+    explain = _flag(options, "explain") or _explain(header("x-oblix-explain"))
+    _flag(options, "continue")
     if privacy == key == "any" and not explain:
         return chat
     return msgspec.structs.replace(chat, privacy=privacy, key_privacy=key, explain=explain)
 
 
 def what_if(chat: ChatRequest) -> WhatIf | None:
-    """``oblix.what_if``, if there is one. Raises ``invalid_request``."""
-    options = chat.body.get(FIELD)
-    given: Any = options.get("what_if") if isinstance(options, dict) else None
+    """``oblix.what_if``, if there is one. Raises ``invalid_request`` with the field at fault as ``param``."""
+    given = _options(chat).get("what_if")
     if given is None:
         return None
     try:
         return msgspec.convert(given, WhatIf)
     except msgspec.ValidationError as error:
-        raise OblixError("invalid_request", f"oblix.what_if: {error}", param="oblix.what_if") from None
+        reason, _, place = str(error).partition(" - at `$")
+        raise _invalid("oblix.what_if" + place.rstrip("`"), f"cannot be supposed: {reason}") from None
 
 
-def _check(options: dict[str, Any], name: str, kind: type, words: str) -> Any:
+def refuse_what_if(chat: ChatRequest) -> None:
+    """A model answers in the world as it is: raises ``invalid_request`` for ``oblix.what_if``."""
+    if _options(chat).get("what_if") is not None:
+        raise _invalid("oblix.what_if", "is for POST /v1/route, where nothing is generated")
+
+
+def _options(chat: ChatRequest) -> dict[str, Any]:
+    options = chat.body.get(FIELD)
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise _invalid(FIELD, "must be an object")
+    return options
+
+
+def _flag(options: dict[str, Any], name: str) -> bool:
     value = options.get(name)
-    if value is None:
-        return None
-    fits = isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
-    if not fits:
-        raise OblixError("invalid_request", f"oblix.{name} must be {words}", param=f"oblix.{name}")
-    return value
+    if value is not None and not isinstance(value, bool):
+        raise _invalid(f"oblix.{name}", "must be true or false")
+    return value is True
+
+
+def _explain(value: str | None) -> bool:
+    word = (value or "").strip().lower()
+    if word not in (*_YES, *_NO):
+        raise _invalid("x-oblix-explain", "must be 1 or 0")
+    return word in _YES
+
+
+def _invalid(param: str, reason: str) -> OblixError:
+    return OblixError("invalid_request", f"{param} {reason}", param=param)

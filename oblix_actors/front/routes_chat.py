@@ -23,12 +23,12 @@ from oblix_actors.core.events import Batch, Failed, Served
 from oblix_actors.core.explain import explain_answer, measured
 from oblix_actors.core.transcript import Transcript
 from oblix_actors.errors import Busy, OblixError
-from oblix_actors.front.body import SSEBody, failure_of
+from oblix_actors.front.body import SSEBody, failure_of, speaks
 from oblix_actors.front.errors import error_response, json_response
 from oblix_actors.front.headers import served_headers
 from oblix_actors.front.house import House
 from oblix_actors.front.limits import check_content, check_key, fence_of, read_body
-from oblix_actors.front.options import with_options
+from oblix_actors.front.options import refuse_what_if, with_options
 from oblix_actors.front.request import FrontRequest, current
 from oblix_actors.runtime.job import Job
 from oblix_actors.wire.openai import parse_chat_request
@@ -44,7 +44,8 @@ def install(app: QuartTrio, house: House) -> None:
         check_key(request, house.keys)
         check_content(request)
         chat = parse_chat_request(await read_body(request, house.settings))
-        chat = with_options(chat, request, fence_of(request, house.fenced))
+        chat = with_options(chat, request.headers.get, fence_of(request, house.fenced))
+        refuse_what_if(chat)
         job = _submit(house, request, chat)
         return await (_stream(house, job) if chat.stream else _whole(job))
 
@@ -116,7 +117,8 @@ async def _whole(job: Job) -> TrioResponse:
     first: float | None = None
     while (batch := await job.receive()) is not None:
         if isinstance(batch[0], Served):
-            transcript = Transcript()
+            transcript, first = Transcript(), None
+        if first is None and speaks(batch):
             first = trio.current_time() - job.submitted
         transcript.add(batch)
     error = failure_of(job)

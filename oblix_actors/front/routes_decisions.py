@@ -13,7 +13,7 @@ from oblix_actors.core.decision import Decision, Plan
 from oblix_actors.core.explain import explain_decision, explain_plan
 from oblix_actors.errors import Busy, OblixError
 from oblix_actors.front.errors import json_response
-from oblix_actors.front.health import agents
+from oblix_actors.front.health import agents_with_samples
 from oblix_actors.front.house import House
 from oblix_actors.front.limits import check_content, check_key, fence_of, read_body
 from oblix_actors.front.options import what_if, with_options
@@ -34,7 +34,7 @@ def install(app: QuartTrio, house: House) -> None:
         check_key(request, house.keys)
         check_content(request)
         chat = parse_chat_request(await read_body(request, house.settings))
-        chat = with_options(chat, request, fence_of(request, house.fenced))
+        chat = with_options(chat, request.headers.get, fence_of(request, house.fenced))
         supposed = what_if(chat)
         try:
             with trio.fail_after(PATIENCE):
@@ -56,12 +56,7 @@ def install(app: QuartTrio, house: House) -> None:
 
     async def show_agents() -> TrioResponse:
         check_key(current(), house.keys)
-        sensors = house.sensors()
-        samples = {"resource_monitor": sensors.get("resources"), "connectivity": sensors.get("connectivity")}
-        found = agents(house, trio.current_time())
-        return json_response(
-            {"object": "list", "data": [{**agent, "sample": samples.get(agent["name"])} for agent in found]}
-        )
+        return json_response({"object": "list", "data": agents_with_samples(house, trio.current_time())})
 
     app.add_url_rule("/v1/route", view_func=route, methods=["POST"])
     app.add_url_rule("/v1/decisions", view_func=decisions, methods=["GET"])

@@ -218,7 +218,9 @@ class HttpClient:
                 await response.aclose()
         finally:
             self._users[client] -= 1
-            await self._close_retired()
+            if client in self._retired:
+                with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                    await self._close_retired()
 
     async def renew(self) -> None:
         """Use none of the idle connections any more: the machine slept, or is in another network.
@@ -238,8 +240,7 @@ class HttpClient:
         for client in [client for client in self._retired if not self._users[client]]:
             self._retired.remove(client)
             del self._users[client]
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                await client.aclose()
+            await client.aclose()
 
     async def _send(
         self,

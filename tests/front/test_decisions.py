@@ -12,7 +12,7 @@ import trio
 from oblix_actors.core.catalogue import Model
 from oblix_actors.runtime.supervisor import ActorState
 from tests.front.deciding import PROVIDERS, deciding, failing, named
-from tests.front.harness import make_house, running
+from tests.front.harness import CHAT, chat_body, make_house, running, silence, until
 from tests.front.shapes import Agent, Decision, read
 
 
@@ -39,6 +39,17 @@ async def test_what_came_to_nothing_is_remembered_too() -> None:
     assert (failed.served, failed.outcome, len(failed.attempts)) == (None, "upstream_overloaded", 3)
     assert (unknown.served, unknown.outcome, unknown.attempts) == (None, "model_not_found", [])
     assert unknown.candidates[0].excluded == "model"
+
+
+async def test_a_client_that_left_is_remembered() -> None:
+    async with deciding(script=silence) as front:
+        async with await front.server.connect() as client:
+            await client.send("POST", CHAT, chat_body())
+            await until(lambda: front.attempts == ["acme:tiny"])
+        await until(lambda: not len(front.house.jobs))
+        (only,) = await front.decisions()
+    decision = read(only, Decision)
+    assert (decision.served, decision.outcome, len(decision.attempts)) == (None, "aborted", 1)
 
 
 async def test_the_newest_come_first_and_no_more_than_are_wanted() -> None:
