@@ -11,22 +11,18 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-import trio
-
 from oblix_actors.core.catalogue import Model
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.upstream import Emit
 from oblix_actors.errors import OblixError
 from oblix_actors.providers.http import HttpClient, Response
+from oblix_actors.providers.relay import relay
 from oblix_actors.settings import ProviderSettings, Secret
 from oblix_actors.wire.openai import ChatStreamDecoder, build_chat_body, decode_completion, parse_models
 from oblix_actors.wire.upstream_errors import classify
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
 MAX_COMPLETION_BYTES: Final = 32 * 1024 * 1024
-MAX_ERROR_BYTES: Final = 64 * 1024
-AFTER_DONE_SECONDS: Final = 0.1
-"""How long the end of the body may take after ``[DONE]``, so that the connection can be used again."""
 _NO_LIST: Final = frozenset({404, 405, 501})
 
 
@@ -121,26 +117,8 @@ async def stream_chat(
 
 
 async def _relay(response: Response, emit: Emit, provider: str, hide: tuple[str, ...]) -> None:
-    if response.status != 200:
-        text = await response.read_all(MAX_ERROR_BYTES, cut=True)
-        raise classify(response.status, response.headers, text, provider=provider, now=time.time(), hide=hide)
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
-        events = decode_completion(await response.read_all(MAX_COMPLETION_BYTES))
-        await emit(events)
-        return
-    if media_type in ("text/html", "application/xhtml+xml"):
-        raise OblixError("upstream_malformed", "the upstream answered with a web page: is base_url its API's?")
-    decoder = ChatStreamDecoder()
-    while data := await response.read():
-        events = decoder.feed(data)
-        if events:
-            await emit(events)
-        if decoder.done:
-            with trio.move_on_after(AFTER_DONE_SECONDS):
-                while await response.read():
-                    pass
-            return
-    events = decoder.close()
-    if events:
-        await emit(events)
+    if response.status == 200 and media_type == "application/json":
+        await emit(decode_completion(await response.read_all(MAX_COMPLETION_BYTES)))
+    else:
+        await relay(response, ChatStreamDecoder(), emit, provider=provider, hide=hide)
