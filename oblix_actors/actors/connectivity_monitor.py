@@ -192,7 +192,9 @@ class ConnectivityMonitor:
         if after.link != self._watch.value:
             self._watch.set(after.link)
         if news:
-            log.info("connectivity", state=after.link.state, routes=after.link.routes, reasons=after.link.reasons)
+            # That all is well at the start is no news for a person.
+            tell = log.debug if before.link.state == after.link.state == "optimal" else log.info
+            tell("connectivity", state=after.link.state, routes=after.link.routes, reasons=after.link.reasons)
             self._changed(after.link)
 
 

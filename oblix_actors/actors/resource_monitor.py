@@ -114,5 +114,6 @@ class ResourceMonitor:
         except Busy:
             log.debug("nobody took the news", state=report.state.state)
             return
+        tell = log.debug if self._told is None else log.info  # the first is no news
         self._told = verdict
-        log.info("resources", state=report.state.state, target=report.state.target, reasons=report.state.reasons)
+        tell("resources", state=report.state.state, target=report.state.target, reasons=report.state.reasons)

@@ -262,7 +262,8 @@ class Worker:
         new = self.published.value
         if (new.status, new.models, new.reason) != (old.status, old.models, old.reason):
             if new.status != old.status:
-                tell = log.debug if new.status == "absent" else log.info
+                # What is found at the start is said in one place for all, and nobody misses what was never there.
+                tell = log.debug if old.status == "starting" or new.status == "absent" else log.info
                 tell("provider", name=new.name, status=new.status, models=len(new.models), reason=new.reason)
             self._tell(WorkerChanged(new))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from oblix_actors import __version__
-from oblix_actors.cli import ask, check, models, pull, serve, server
+from oblix_actors.cli import agents, ask, check, models, pull, route, serve, server
 
 HELP = """One local, OpenAI-compatible server that answers from the best model reachable right now.
 
@@ -29,6 +29,8 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(ask.ask)
 app.command()(models.models)
+app.command()(route.route)
+app.command()(agents.agents)
 app.command()(check.check)
 app.command()(pull.pull)
 app.command()(server.server)

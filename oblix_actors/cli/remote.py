@@ -51,6 +51,14 @@ class Remote:
             raise error_of(reply.status, reply.body)
         return _object(reply.body)
 
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON that ``path`` answers ``body`` with. Raises :class:`OblixError` with the server's own message."""
+        content = msgspec.json.encode(body)
+        reply = await self._http.request("POST", self.url + path, headers=self._headers, content=content)
+        if reply.status != 200:
+            raise error_of(reply.status, reply.body)
+        return _object(reply.body)
+
     async def complete(self, body: dict[str, Any]) -> tuple[Any, Mapping[str, str]]:
         """A whole chat completion, and the response's headers."""
         async with self._post(body) as response:

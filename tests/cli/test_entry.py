@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from oblix_actors import __version__
 from oblix_actors.cli.app import app
 
-COMMANDS = ("serve", "ask", "models", "check", "pull", "server")
+COMMANDS = ("serve", "ask", "models", "route", "agents", "check", "pull", "server")
 
 
 def python(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

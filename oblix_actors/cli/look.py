@@ -1,0 +1,46 @@
+"""One look at a server: at the one that runs already, else at a tree of actors that is started for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from oblix_actors.cli.remote import Remote
+    from oblix_actors.front.house import House
+    from oblix_actors.settings import Settings
+
+T = TypeVar("T")
+
+
+async def look(
+    settings: Settings,
+    url: str | None,
+    through: Callable[[Remote], Awaitable[T]],
+    inside: Callable[[House], Awaitable[T]],
+) -> tuple[T, str]:
+    """What ``through`` finds at the running server, or ``inside`` in a tree of our own; and in words, where that was.
+
+    With ``url`` it is that server and no other.
+    """
+    from msgspec.structs import replace
+
+    from oblix_actors import logs
+
+    logs.configure(settings.log if settings.log.level == "debug" else replace(settings.log, level="error"))
+    from oblix_actors.cli.remote import Remote, address, key_for
+    from oblix_actors.providers.http import HttpClient
+
+    async with HttpClient(connect_seconds=settings.routing.connect_seconds) as http:
+        remote = Remote(http, address(settings, url), key_for(settings, url))
+        if url is not None or await remote.is_there():
+            return await through(remote), f"the server at {remote.url}"
+    from oblix_actors.cli.inhouse import settle
+    from oblix_actors.system import open_house
+
+    found: Any = None
+    async with open_house(settings, os.environ) as house:
+        await settle(house)
+        found = await inside(house)
+    return found, f"actors started for this look: there is no server at {remote.url}"
