@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,13 @@ def chat(stream: bool) -> dict[str, Any]:
     }
 
 
-def test_a_job_that_waits_for_the_cloud_is_moved_when_the_cable_is_pulled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [Cable.pull, Cable.swallow], ids=["the cable is pulled", "packets are swallowed"])
+def test_a_job_that_waits_for_the_cloud_is_moved(cut: Callable[[Cable], None], tmp_path: Path) -> None:
     with gateway(tmp_path, "hang") as link:
         with client(link.here, "POST", "/v1/chat/completions", chat(stream=False)) as waiting:
             while health(link.here)["providers"]["cloud"]["running"] != 1:
                 assert waiting.poll() is None
-            link.pull()
+            cut(link)
             output, _ = waiting.communicate(timeout=PATIENCE)
         status, body = output.splitlines()[:2]
         assert status == "200", output
