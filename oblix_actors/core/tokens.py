@@ -6,7 +6,8 @@ No tokenizer is loaded. The counts err on the high side, so that a prompt which 
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -39,27 +40,42 @@ def estimate_text_tokens(text: str) -> int:
     return math.ceil(one / CHARACTERS_PER_TOKEN + two / 2 + three * 1.5 + four * 3)
 
 
-def estimate_prompt_tokens(request: ChatRequest) -> int:
+class Costs(NamedTuple):
+    """What the parts of a prompt are taken to cost, in tokens: ``text`` counts a text, ``message`` and ``call`` are
+    what a chat template puts around a message and a tool call."""
+
+    text: Callable[[str], int]
+    message: int
+    call: int
+    image: int
+    audio: int
+    file: int
+
+
+FROM_ABOVE: Final = Costs(estimate_text_tokens, MESSAGE_TOKENS, MESSAGE_TOKENS, IMAGE_TOKENS, AUDIO_TOKENS, FILE_TOKENS)
+
+
+def estimate_prompt_tokens(request: ChatRequest, costs: Costs = FROM_ABOVE) -> int:
     """Tokens of everything that ``request`` sends to a model: messages, attachments and tools."""
-    total = sum(_message_tokens(message) for message in request.messages)
+    total = sum(_message_tokens(message, costs) for message in request.messages)
     if request.tools:
-        total += estimate_text_tokens(msgspec.json.encode(request.tools).decode())
+        total += costs.text(msgspec.json.encode(request.tools).decode())
     return total
 
 
-def _message_tokens(message: Message) -> int:
-    total = MESSAGE_TOKENS + estimate_text_tokens(message.text())
+def _message_tokens(message: Message, costs: Costs) -> int:
+    total = costs.message + costs.text(message.text())
     for call in message.tool_calls or ():
         if call.function is not None:
-            total += MESSAGE_TOKENS + estimate_text_tokens(call.function.name + call.function.arguments)
+            total += costs.call + costs.text(call.function.name + call.function.arguments)
     if message.reasoning_content:
-        total += estimate_text_tokens(message.reasoning_content)
+        total += costs.text(message.reasoning_content)
     if isinstance(message.content, tuple):
         for part in message.content:
             if isinstance(part, ImagePart):
-                total += IMAGE_TOKENS
+                total += costs.image
             elif isinstance(part, AudioPart):
-                total += AUDIO_TOKENS
+                total += costs.audio
             elif isinstance(part, FilePart):
-                total += FILE_TOKENS
+                total += costs.file
     return total

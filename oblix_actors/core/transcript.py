@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import msgspec
-
-from oblix_actors.core.chat import AudioPart, ChatRequest, FilePart, ImagePart, Message
+from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.events import Batch, Delta, Served, ToolCallDelta, Usage
+from oblix_actors.core.tokens import Costs, estimate_prompt_tokens
 from oblix_actors.errors import OblixError
 
 MAX_CHARACTERS: Final = 64 * 1024 * 1024
@@ -30,28 +29,12 @@ def estimate_tokens(text: str) -> int:
     return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
 
 
+ROUGH: Final = Costs(estimate_tokens, MESSAGE_TOKENS, 0, IMAGE_TOKENS, AUDIO_TOKENS, FILE_TOKENS)
+
+
 def estimate_prompt(request: ChatRequest) -> int:
     """Tokens of the whole prompt, roughly: messages, attachments and tool definitions."""
-    total = sum(_message_tokens(message) for message in request.messages)
-    if request.tools:
-        total += len(msgspec.json.encode(request.tools)) // 4
-    return total
-
-
-def _message_tokens(message: Message) -> int:
-    total = MESSAGE_TOKENS + estimate_tokens(message.text()) + estimate_tokens(message.reasoning_content or "")
-    for call in message.tool_calls or ():
-        if call.function is not None:
-            total += estimate_tokens(call.function.name) + estimate_tokens(call.function.arguments)
-    if isinstance(message.content, tuple):
-        for part in message.content:
-            if isinstance(part, ImagePart):
-                total += IMAGE_TOKENS
-            elif isinstance(part, AudioPart):
-                total += AUDIO_TOKENS
-            elif isinstance(part, FilePart):
-                total += FILE_TOKENS
-    return total
+    return estimate_prompt_tokens(request, ROUGH)
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
