@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from oblix_actors.core import rules, wishes
-from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Model, ProviderState
+from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Model, ProviderState, runs_at
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.decision import Excluded, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
 from oblix_actors.core.names import Catalogue, Wanted, meant, resolve
@@ -127,9 +127,9 @@ def _sift(
                 rules.capability(request, model)
                 or rules.context(prompt, request.max_tokens, model)
                 or rules.health(provider, by_name=wanted.wish is None)
-                or rules.connectivity(provider, snapshot)
+                or rules.connectivity(provider, model, snapshot)
                 or rules.memory(provider, model, snapshot)
-                or rules.privacy(provider, snapshot)
+                or rules.privacy(provider, model, snapshot)
                 or rules.budget(cost, limit)
             )
             if verdict is not None:
@@ -148,7 +148,7 @@ def _sift(
                 size_bytes=model.size_bytes if provider.locality == "local" else None,
             )
             score = _score(provider, model, snapshot, wish, time.total, cost)
-            candidate = Candidate(provider.name, model.id, provider.locality, "")
+            candidate = Candidate(provider.name, model.id, runs_at(provider, model), "")
             ranked = Ranked(candidate, round(score, 6), round(time.total, 3), round(cost, 6))
             entries.append(_Entry(provider, model, place, _rest(snapshot, *name, now), ranked))
     return entries, excluded
@@ -200,9 +200,10 @@ def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[tuple[str, str]
         return (*health, float(places[provider.name, entry.model.id]))
     if wish.weights is not None:
         return (*health, entry.ranked.score, float(provider.order), float(entry.place))
-    here = LOCALITY_RANK[provider.locality]
+    locality = entry.ranked.candidate.locality
+    here = LOCALITY_RANK[locality]
     if target == "cloud":
-        here = 0 if provider.locality != "local" else 1  # anywhere but on this machine
+        here = 0 if locality != "local" else 1  # anywhere but on this machine
     return (
         *health,
         float(provider.last_resort),
