@@ -93,11 +93,13 @@ def _print(rows: list[Row], source: str) -> None:
 
 
 def in_words(sample: Any) -> str:
-    """A sample in a few words: a monitor's state and first reasons, a provider's models and load, open jobs."""
+    """A sample in a few words: a monitor's state and first reasons, a provider's models and load, the embedded model's
+    process, open jobs; of what is none of these, its plain values."""
     if not isinstance(sample, dict):
         return "–"
     if "reasons" in sample:
-        return ": ".join([_words(sample.get("state")), "; ".join(str(reason) for reason in sample["reasons"][:2])])
+        why = "; ".join(_words(reason) for reason in (sample["reasons"] or ())[:2])
+        return f"{_words(sample.get('state'))}: {why}" if why else _words(sample.get("state"))
     if "slots" in sample:
         if sample.get("status") != "ready":
             return ": ".join(_words(word) for word in (sample.get("status"), sample.get("reason")) if word)
@@ -110,6 +112,9 @@ def in_words(sample: Any) -> str:
     if "limit" in sample:
         draining = ", draining" if sample.get("draining") else ""
         return f"{sample.get('open')} of {sample['limit']} jobs open{draining}"
+    if "phase" in sample:
+        used = f", {sample['leases']} requests" if sample.get("leases") else ""
+        return ": ".join(_words(word) for word in (f"{sample['phase']}{used}", sample.get("reason")) if word)
     words = (f"{name} {value}" for name, value in sample.items() if value not in (None, "") and _is_plain(value))
     return printable(", ".join(words)) or "–"
 

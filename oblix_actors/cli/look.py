@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from oblix_actors.cli.remote import Remote
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from oblix_actors.settings import Settings
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 2.0
+LOOKS: Final = 40
 
 
 async def look(
@@ -42,5 +45,16 @@ async def look(
     found: Any = None
     async with open_house(settings, os.environ) as house:
         await settle(house)
+        await _measured(house)
         found = await inside(house)
-    return found, f"actors started for this look: there is no server at {remote.url}"
+    return found, f"a server started for this look, as there is none at {remote.url}"
+
+
+async def _measured(house: House) -> None:
+    """Wait until the machine was measured, or for a moment: the use of its CPU takes two looks."""
+    import trio
+
+    for _ in range(LOOKS):
+        if (house.sensors().get("resources") or {}).get("cpu_percent") is not None:
+            return
+        await trio.sleep(PATIENCE_SECONDS / LOOKS)

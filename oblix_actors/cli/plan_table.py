@@ -54,20 +54,18 @@ def _head(decision: Entry) -> Table:
         state = _words(routing.get("state"))
         says = Text.assemble((state, STATE_STYLE.get(state, "")), f" → {_words(routing.get('target'))}")
         made.add_row(name, says, _lines(_words(routing.get("reason")).split("; ")))
-    made.add_row("Policy", f"{_words(decision.get('policy'))} → {_words(decision.get('target'))}", _reason(decision))
+    policy, target = _words(decision.get("policy")), _words(decision.get("target"))
+    made.add_row("Policy", f"{policy} → {target}", _words(decision.get("reason")))
     made.add_row("Privacy", _words(decision.get("privacy")), _words(decision.get("privacy_reason")))
     if decision.get("warming"):
         made.add_row("Warming", _words(decision["warming"]), "is loaded meanwhile, for the next request")
     return made
 
 
-def _reason(decision: Entry) -> str:
-    """Where the policy is one of the original's precedence, that has a reason; others have theirs in each candidate."""
-    return _words(decision.get("reason"))
-
-
 def _ranked(entries: Iterable[Entry], *, plain: bool) -> Table:
     made = table("", "Model", "Where", "Score", "Expected", "Cost", "Why", plain=plain)
+    if not plain:
+        made.padding = (0, 1, 0, 0)  # seven columns are many for eighty characters
     for column in (0, 3, 4, 5):
         made.columns[column].justify = "right"
         made.columns[column].no_wrap = True

@@ -120,7 +120,7 @@ class Against(msgspec.Struct, frozen=True):
 
 
 class ResourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict. ``reasons`` are for people; ``against`` is what ``state`` was made of; ``since`` is when it began."""
+    """The verdict. ``reasons`` are for people; ``against`` is what made ``state`` so; ``since`` is when it began."""
 
     state: State
     target: Target

@@ -15,7 +15,7 @@ import trio
 from oblix_actors.actors.messages import Attempt, Bounced, Claimed, NetworkChanged, Settled, WorkerMailbox
 from oblix_actors.actors.router import Router
 from oblix_actors.core.catalogue import Model, ProviderState
-from oblix_actors.core.decision import Machine, Network, Price
+from oblix_actors.core.decision import Machine, Name, Network, Price
 from oblix_actors.core.events import Delta, Served, Usage
 from oblix_actors.core.knowledge import Knowledge
 from oblix_actors.errors import OblixError
@@ -99,12 +99,13 @@ async def deciding(
     providers: tuple[ProviderState, ...] = PROVIDERS,
     machine: Machine | None = None,
     network: Network | None = None,
+    prices: Mapping[Name, Price] | None = None,
 ) -> AsyncIterator[Deciding]:
     """Serve while the block runs. ``script`` is what each attempt plays; an :class:`OblixError` bounces it."""
     house = house or make_house()
     house = dataclasses.replace(house, providers=lambda: providers)
     mail: dict[str, WorkerMailbox] = {state.name: Mailbox(f"worker:{state.name}", 10) for state in providers}
-    knowledge = Knowledge(machine=lambda: machine or Machine())
+    knowledge = Knowledge(machine=lambda: machine or Machine(), prices=prices)
     for state in providers:
         knowledge.offered(state)
     router = Router(house.router, mail, providers, thresholds=ResourceMonitorSettings(), knowledge=knowledge)

@@ -14,7 +14,7 @@ Words = Annotated[str, Meta(min_length=1)]
 ModelName = Annotated[str, Meta(pattern="^[^:]+:.+$")]
 
 
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Shape(msgspec.Struct, forbid_unknown_fields=True):
     """No field may be missing, none may be there that is not named."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 import pytest
 
+from oblix_actors.core.decision import Price
 from oblix_actors.core.events import Delta, Served, Usage
 from tests.front.client import text_of
 from tests.front.deciding import PRICE, deciding, failing, named
-from tests.front.harness import CHAT, Script, Stage, chat_body, hello
+from tests.front.harness import Script, Stage
 from tests.front.shapes import Answer, read
 
 FAR = "sky:gpt-4o"
@@ -120,12 +122,17 @@ async def test_what_was_not_measured_is_not_made_up(
         assert metrics.tokens_per_second is None
 
 
-async def test_figures_that_json_has_not_become_null() -> None:
-    from oblix_actors.core.decision import Machine, Network
-
-    odd = Machine("available", "local_cpu", ("cpu nan %",), memory_available=None)
-    async with deciding(script=hello, machine=odd, network=Network(reasons=("inf",))) as front:
+@pytest.mark.parametrize("model", ["auto", "auto:cheap", FAR])
+async def test_figures_that_json_has_not_become_null(model: str) -> None:
+    prices = {("sky", "gpt-4o"): Price(inf, nan), ("box", "llama3.2:3b"): Price(nan, -inf)}
+    async with deciding(script=named, prices=prices) as front:
         for stream in (False, True):
-            answer = await front.server.ask("POST", CHAT, chat_body(stream=stream, oblix={"explain": True}))
-            assert answer.status == 200
-            assert not any(word in answer.body for word in (b":NaN", b":Infinity", b":-Infinity", b": NaN"))
+            answer = await front.server.chat(model=model, stream=stream, oblix={"explain": True})
+            shown = (answer.events()[-2] if stream else answer.json())["oblix"]
+            far = next(entry for entry in shown["candidates"] if entry["model"] == FAR)
+            assert far["expected_cost"] is None
+            assert b"NaN" not in answer.body
+            assert b"Infinity" not in answer.body
+        plan = await front.plan(model=model)  # which is read by a parser that knows no such figures
+        assert plan["candidates"]
+        assert len(await front.decisions()) == 2
