@@ -13,7 +13,7 @@ from oblix_actors.core.privacy import FIELD, asked_for
 from oblix_actors.core.what_if import WhatIf
 from oblix_actors.errors import OblixError
 
-KNOWN: Final = ("privacy", "explain", "what_if", "max_cost", "continue")
+KNOWN: Final = ("privacy", "explain", "what_if", "max_cost")
 MOST_COST: Final = 1_000_000.0
 """US dollars: whoever allows more for one answer means no limit at all."""
 _YES: Final = ("1", "true", "yes")
@@ -34,7 +34,6 @@ def with_options(chat: ChatRequest, header: Callable[[str], str | None], key: Pr
         raise _invalid("oblix.max_cost", f"must be a number of US dollars from 0 to {MOST_COST:.0f}")
     privacy = asked_for(chat, header("x-oblix-privacy"))
     explain = _flag(options, "explain") or _explain(header("x-oblix-explain"))
-    _flag(options, "continue")
     if privacy == key == "any" and not explain:
         return chat
     return msgspec.structs.replace(chat, privacy=privacy, key_privacy=key, explain=explain)

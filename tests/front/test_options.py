@@ -77,7 +77,6 @@ BAD: list[tuple[Any, str]] = [
     ({"privacy": ["local"]}, "oblix.privacy"),
     ({"explain": 1}, "oblix.explain"),
     ({"explain": "true"}, "oblix.explain"),
-    ({"continue": "no"}, "oblix.continue"),
     ({"max_cost": "1"}, "oblix.max_cost"),
     ({"max_cost": True}, "oblix.max_cost"),
     ({"max_cost": -0.01}, "oblix.max_cost"),
