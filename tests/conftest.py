@@ -15,6 +15,14 @@ import trio
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What servers under test learn of their models is nothing that the user's own server should find."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 class FaultServer:
     """The running fault server (:mod:`tests.faults`): where it is, and what it saw."""
 
