@@ -66,7 +66,10 @@ def privacy(provider: ProviderState, model: Model, snapshot: Snapshot) -> Verdic
     """No request leaves its fence."""
     if may_go(snapshot.fence, runs_at(provider, model)):
         return None
-    return "privacy", f"it is {runs_at(provider, model)}, and the request stays {snapshot.fence}: {snapshot.fence_reason}"
+    return (
+        "privacy",
+        f"it is {runs_at(provider, model)}, and the request stays {snapshot.fence}: {snapshot.fence_reason}",
+    )
 
 
 def budget(cost: float, limit: float | None) -> Verdict:
