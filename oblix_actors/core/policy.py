@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 
 from oblix_actors.core import rules, wishes
-from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Model, ProviderState, runs_at
+from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Locality, Model, ProviderState, runs_at
 from oblix_actors.core.chat import ChatRequest
-from oblix_actors.core.decision import Excluded, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
+from oblix_actors.core.decision import Excluded, Name, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
 from oblix_actors.core.names import Catalogue, Wanted, meant, resolve
 from oblix_actors.core.timing import expect
 from oblix_actors.core.transcript import estimate_prompt
-from oblix_actors.core.wishes import AUTO, BUILT_IN, Wish
+from oblix_actors.core.wishes import AUTO, BUILT_IN, Weights, Wish
 from oblix_actors.errors import OblixError
 
 ANSWER_TOKENS: Final = 300
@@ -30,14 +30,21 @@ ANSWER_TOKENS: Final = 300
 Key = tuple[float, ...]
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """A model that passed the rules, with all that a ranking compares."""
+FREE: Final = Price()
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    """A model that passed the rules, with all that a ranking compares. One is made for every candidate of every
+    request, so it holds figures; words are only put to those that are told."""
 
     provider: ProviderState
     model: Model
+    locality: Locality
     place: int
     rest: Resting | None
-    ranked: Ranked
+    score: float
+    seconds: float
+    cost: float
 
 
 def plan(
@@ -115,42 +122,34 @@ def _sift(
     answer = min(request.max_tokens or ANSWER_TOKENS, 4 * ANSWER_TOKENS)
     limit = _max_cost(request)
     listed = _listed(wish, catalogue)
+    by_name = wanted.wish is None
     entries: list[_Entry] = []
     excluded: list[Excluded] = []
     for provider in catalogue:
-        if wanted.wish is not None and not wish.models and (reason := _nothing_known(provider)):
+        if not by_name and not wish.models and (reason := _nothing_known(provider)):
             excluded.append(Excluded(provider.name, "", "health", reason, provider.locality))
+        unreachable = rules.provider(provider, snapshot, provider.locality, by_name=by_name)
+        queue = (provider.running + provider.waiting) / provider.slots if provider.running >= provider.slots else 0.0
         for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
             name = (provider.name, model.id)
-            cost = snapshot.prices.get(name, Price()).of(prompt, answer)
+            cost = snapshot.prices.get(name, FREE).of(prompt, answer)
+            locality = runs_at(provider, model)
             verdict = (
                 rules.capability(request, model)
                 or rules.context(prompt, request.max_tokens, model)
-                or rules.health(provider, by_name=wanted.wish is None)
-                or rules.connectivity(provider, model, snapshot)
+                or (unreachable if not model.remote else rules.provider(provider, snapshot, locality, by_name=by_name))
                 or rules.memory(provider, model, snapshot)
-                or rules.privacy(provider, model, snapshot)
                 or rules.budget(cost, limit)
             )
             if verdict is not None:
                 excluded.append(Excluded(*name, *verdict, provider.locality))
                 continue
-            time = expect(
-                snapshot.speeds.get(name),
-                provider.locality,
-                prompt=prompt,
-                cached=snapshot.cached.get(name, 0),
-                answer=answer,
-                ahead=(provider.running + provider.waiting) / provider.slots
-                if provider.running >= provider.slots
-                else 0,
-                loaded=model.loaded,
-                size_bytes=model.size_bytes if provider.locality == "local" else None,
-            )
-            score = _score(provider, model, snapshot, wish, time.total, cost)
-            candidate = Candidate(provider.name, model.id, runs_at(provider, model), "")
-            ranked = Ranked(candidate, round(score, 6), round(time.total, 3), round(cost, 6))
-            entries.append(_Entry(provider, model, place, _rest(snapshot, *name, now), ranked))
+            seconds = expect(
+                snapshot.speeds.get(name), locality, prompt, snapshot.cached.get(name, 0), answer, queue, model
+            ).total
+            score = seconds if wish.weights is None else _score(provider, name, snapshot, wish.weights, seconds, cost)
+            rest = _rest(snapshot, name, now) if snapshot.rests else None
+            entries.append(_Entry(provider, model, locality, place, rest, score, seconds, cost))
     return entries, excluded
 
 
@@ -161,18 +160,16 @@ def _nothing_known(provider: ProviderState) -> str:
     return "it has no chat model" if provider.status == "ready" else provider.reason or provider.status
 
 
-def _candidates(
-    provider: ProviderState, wanted: Wanted, wish: Wish, listed: Mapping[tuple[str, str], int]
-) -> list[Model]:
+def _candidates(provider: ProviderState, wanted: Wanted, wish: Wish, listed: Mapping[Name, int]) -> list[Model]:
     if not wish.models:
         return meant(provider, wanted)
     known = {model.id: model for model in provider.models}
     return [known.get(model) or Model(model) for name, model in listed if name == provider.name]
 
 
-def _listed(wish: Wish, catalogue: Catalogue) -> dict[tuple[str, str], int]:
+def _listed(wish: Wish, catalogue: Catalogue) -> dict[Name, int]:
     """The place of each model in a wish's own list."""
-    places: dict[tuple[str, str], int] = {}
+    places: dict[Name, int] = {}
     for place, name in enumerate(wish.models):
         wanted = resolve(name, catalogue, {})
         if wanted is not None:
@@ -182,36 +179,27 @@ def _listed(wish: Wish, catalogue: Catalogue) -> dict[tuple[str, str], int]:
     return places
 
 
-def _score(provider: ProviderState, model: Model, snapshot: Snapshot, wish: Wish, seconds: float, cost: float) -> float:
-    if wish.weights is None:
-        return seconds
+def _score(
+    provider: ProviderState, name: Name, snapshot: Snapshot, weights: Weights, seconds: float, cost: float
+) -> float:
     local = provider.locality == "local"
     prior = wishes.LOCAL_QUALITY if provider.locality != "cloud" else wishes.CLOUD_QUALITY
-    quality = snapshot.quality.get((provider.name, model.id), wishes.SMALL_QUALITY if provider.last_resort else prior)
+    quality = snapshot.quality.get(name, wishes.SMALL_QUALITY if provider.last_resort else prior)
     watt_hours = wishes.energy_wh(seconds, local=local, on_battery=snapshot.machine.on_battery)
-    return wishes.score(wish.weights, seconds=seconds, dollars=cost, watt_hours=watt_hours, quality=quality)
+    return wishes.score(weights, seconds=seconds, dollars=cost, watt_hours=watt_hours, quality=quality)
 
 
-def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[tuple[str, str], int]) -> Key:
+def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[Name, int]) -> Key:
     """What the ranking compares. Who is down or rests is behind the rest, whatever else speaks for it."""
     provider = entry.provider
-    health = (float(provider.status != "ready"), float(entry.rest is not None))
+    down, resting = provider.status != "ready", entry.rest is not None
     if wish.models:
-        return (*health, float(places[provider.name, entry.model.id]))
+        return down, resting, places[provider.name, entry.model.id]
     if wish.weights is not None:
-        return (*health, entry.ranked.score, float(provider.order), float(entry.place))
-    locality = entry.ranked.candidate.locality
-    here = LOCALITY_RANK[locality]
-    if target == "cloud":
-        here = 0 if locality != "local" else 1  # anywhere but on this machine
-    return (
-        *health,
-        float(provider.last_resort),
-        float(here),
-        entry.ranked.score,
-        float(provider.order),
-        float(entry.place),
-    )
+        return down, resting, entry.score, provider.order, entry.place
+    # Where the machine is to be spared, anywhere but on it will do.
+    tier = entry.locality == "local" if target == "cloud" else LOCALITY_RANK[entry.locality]
+    return down, resting, provider.last_resort, tier, entry.score, provider.order, entry.place
 
 
 def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]:
@@ -221,8 +209,9 @@ def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]
     cold = entries[0]
     for index, other in enumerate(entries):
         warm = other.model.loaded is not False and not other.provider.last_resort and other.rest is None
-        if warm and other.ranked.seconds < cold.ranked.seconds:
-            return [other, *entries[:index], *entries[index + 1 :]], cold.ranked.candidate
+        if warm and other.seconds < cold.seconds:
+            loading = Candidate(cold.provider.name, cold.model.id, cold.locality, "loaded behind another's answer")
+            return [other, *entries[:index], *entries[index + 1 :]], loading
     return entries, None
 
 
@@ -236,17 +225,17 @@ def _told(entry: _Entry, wanted: Wanted, wish: Wish, target: str, now: float) ->
     elif wish.models:
         why = f"in the list of {wish.name}"
     elif wish.weights is not None:
-        why = f"{wish.name}: {entry.ranked.seconds:.1f} s, ${entry.ranked.cost:.4f}"
+        why = f"{wish.name}: {entry.seconds:.1f} s, ${entry.cost:.4f}"
     elif provider.last_resort:
         why = "the last resort"
     else:
-        why = f"{target} first; about {entry.ranked.seconds:.1f} s"
-    candidate = msgspec.structs.replace(entry.ranked.candidate, reason=f"{provider.locality}; {why}")
-    return msgspec.structs.replace(entry.ranked, candidate=candidate)
+        why = f"{target} first; about {entry.seconds:.1f} s"
+    candidate = Candidate(provider.name, entry.model.id, entry.locality, f"{entry.locality}; {why}")
+    return Ranked(candidate, entry.score, entry.seconds, entry.cost)
 
 
-def _rest(snapshot: Snapshot, provider: str, model: str, now: float) -> Resting | None:
-    for key in ((provider, None), (provider, model)):
+def _rest(snapshot: Snapshot, name: Name, now: float) -> Resting | None:
+    for key in ((name[0], None), name):
         rest = snapshot.rests.get(key)
         if rest is not None and rest.until > now:
             return rest

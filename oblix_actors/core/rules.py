@@ -5,7 +5,7 @@ Checked in a fixed order; the first that applies is the one that is told.
 
 from __future__ import annotations
 
-from oblix_actors.core.catalogue import Model, ProviderState, runs_at
+from oblix_actors.core.catalogue import Locality, Model, ProviderState
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.decision import Snapshot, may_go
 
@@ -43,9 +43,14 @@ def health(provider: ProviderState, *, by_name: bool) -> Verdict:
     return "health", provider.reason or provider.status
 
 
-def connectivity(provider: ProviderState, model: Model, snapshot: Snapshot) -> Verdict:
+def provider(state: ProviderState, snapshot: Snapshot, locality: Locality, *, by_name: bool) -> Verdict:
+    """What holds for all models of a provider that run at ``locality``: health, connectivity, privacy."""
+    return health(state, by_name=by_name) or connectivity(locality, snapshot) or privacy(locality, snapshot)
+
+
+def connectivity(locality: Locality, snapshot: Snapshot) -> Verdict:
     """A provider behind a route that is gone cannot be reached."""
-    route = ROUTES[runs_at(provider, model)]
+    route = ROUTES[locality]
     if snapshot.network.routes.get(route) == "disconnected":
         return "connectivity", f"the {route} route is disconnected"
     return None
@@ -62,14 +67,11 @@ def memory(provider: ProviderState, model: Model, snapshot: Snapshot) -> Verdict
     return None
 
 
-def privacy(provider: ProviderState, model: Model, snapshot: Snapshot) -> Verdict:
+def privacy(locality: Locality, snapshot: Snapshot) -> Verdict:
     """No request leaves its fence."""
-    if may_go(snapshot.fence, runs_at(provider, model)):
+    if may_go(snapshot.fence, locality):
         return None
-    return (
-        "privacy",
-        f"it is {runs_at(provider, model)}, and the request stays {snapshot.fence}: {snapshot.fence_reason}",
-    )
+    return "privacy", f"it is {locality}, and the request stays {snapshot.fence}: {snapshot.fence_reason}"
 
 
 def budget(cost: float, limit: float | None) -> Verdict:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from oblix_actors.core.catalogue import Locality
+from oblix_actors.core.catalogue import Locality, Model
 
 BINS: Final = (256, 1024, 4096, 16384)
 """Edges of the prompt-size bins, in tokens: a long prompt says nothing of a short one's first token."""
@@ -159,15 +159,7 @@ class Expected(msgspec.Struct, frozen=True):
 
 
 def expect(
-    speed: Speed | None,
-    locality: Locality,
-    *,
-    prompt: int,
-    cached: int,
-    answer: int,
-    ahead: float,
-    loaded: bool | None,
-    size_bytes: int | None,
+    speed: Speed | None, locality: Locality, prompt: int, cached: int, answer: int, ahead: float, model: Model
 ) -> Expected:
     """What an answer of ``answer`` tokens will take.
 
@@ -184,10 +176,17 @@ def expect(
         first = known.first_token[size_bin(prompt)]
     if first is None:
         first = prior.overhead + max(prompt - cached, 0) / prefill
-    if loaded is False:
+    if model.loaded is False:
         load = speed.load if speed is not None else None
         if load is None:
-            load = prior.load if size_bytes is None else 0.5 + size_bytes / LOAD_BYTES_PER_SECOND
+            load = _load_time(prior, locality, model)
         first += load
     first += ahead * decoding
     return Expected(first, first + decoding)
+
+
+def _load_time(prior: Prior, locality: Locality, model: Model) -> float:
+    """What loading a model takes before it was measured: reading its file, where that is here."""
+    if locality != "local" or model.size_bytes is None:
+        return prior.load
+    return 0.5 + model.size_bytes / LOAD_BYTES_PER_SECOND
