@@ -19,6 +19,7 @@ from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Locality, Mode
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.decision import Excluded, Name, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
 from oblix_actors.core.names import Catalogue, Wanted, meant, resolve
+from oblix_actors.core.rules import ROUTES
 from oblix_actors.core.timing import expect
 from oblix_actors.core.transcript import estimate_prompt
 from oblix_actors.core.wishes import AUTO, BUILT_IN, Weights, Wish
@@ -123,12 +124,15 @@ def _sift(
     limit = _max_cost(request)
     listed = _listed(wish, catalogue)
     by_name = wanted.wish is None
+    walls = {
+        locality: rules.connectivity(locality, snapshot) or rules.privacy(locality, snapshot) for locality in ROUTES
+    }
     entries: list[_Entry] = []
     excluded: list[Excluded] = []
     for provider in catalogue:
         if not by_name and not wish.models and (reason := _nothing_known(provider)):
             excluded.append(Excluded(provider.name, "", "health", reason, provider.locality))
-        unreachable = rules.provider(provider, snapshot, provider.locality, by_name=by_name)
+        unhealthy = rules.health(provider, by_name=by_name)
         queue = (provider.running + provider.waiting) / provider.slots if provider.running >= provider.slots else 0.0
         for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
             name = (provider.name, model.id)
@@ -137,7 +141,8 @@ def _sift(
             verdict = (
                 rules.capability(request, model)
                 or rules.context(prompt, request.max_tokens, model)
-                or (unreachable if not model.remote else rules.provider(provider, snapshot, locality, by_name=by_name))
+                or unhealthy
+                or walls[locality]
                 or rules.memory(provider, model, snapshot)
                 or rules.budget(cost, limit)
             )
@@ -155,7 +160,8 @@ def _sift(
 
 def _nothing_known(provider: ProviderState) -> str:
     """Why a provider has no model to weigh; empty where it has some, or where nobody asked for it to be there."""
-    if provider.status == "absent" or any(model.chat for model in provider.models):
+    models = provider.models
+    if (models and models[0].chat) or provider.status == "absent" or any(model.chat for model in models):
         return ""
     return "it has no chat model" if provider.status == "ready" else provider.reason or provider.status
 

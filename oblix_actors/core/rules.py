@@ -5,12 +5,14 @@ Checked in a fixed order; the first that applies is the one that is told.
 
 from __future__ import annotations
 
+from typing import Final
+
 from oblix_actors.core.catalogue import Locality, Model, ProviderState
 from oblix_actors.core.chat import ChatRequest
 from oblix_actors.core.decision import Snapshot, may_go
 
-ROUTES = {"local": "loopback", "lan": "lan", "cloud": "internet"}
-MEMORY_FACTOR = 1.15
+ROUTES: Final[dict[Locality, str]] = {"local": "loopback", "lan": "lan", "cloud": "internet"}
+MEMORY_FACTOR: Final = 1.15
 """A model needs its file's size and room to work: its caches and buffers."""
 
 Verdict = tuple[str, str] | None
@@ -41,11 +43,6 @@ def health(provider: ProviderState, *, by_name: bool) -> Verdict:
     if provider.status == "ready" or by_name:
         return None
     return "health", provider.reason or provider.status
-
-
-def provider(state: ProviderState, snapshot: Snapshot, locality: Locality, *, by_name: bool) -> Verdict:
-    """What holds for all models of a provider that run at ``locality``: health, connectivity, privacy."""
-    return health(state, by_name=by_name) or connectivity(locality, snapshot) or privacy(locality, snapshot)
 
 
 def connectivity(locality: Locality, snapshot: Snapshot) -> Verdict:
