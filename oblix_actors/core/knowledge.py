@@ -89,7 +89,7 @@ class Knowledge:
         prefixes = digests(request.messages)
         found = self._fence(request, prefixes)
         for mark in found.marks:
-            self._marks.set(mark, found.privacy)
+            self._marks.set(mark, found.mark)
         cached: dict[Name, int] = {}
         for digest in prefixes:  # the longest prefix of each model is the last that is found
             entry = self._cached.get(digest)

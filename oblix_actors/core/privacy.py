@@ -31,11 +31,12 @@ class Rule(NamedTuple):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """How far, and who says so. ``marks``: the conversation's digests to remember, where a rule has matched."""
+    """How far, and who says so. ``marks``: the conversation's digests to remember as ``mark``, where a rule matched."""
 
     privacy: Privacy = "any"
     reason: str = "no rule restricts it"
     marks: tuple[bytes, ...] = ()
+    mark: Privacy = "any"
 
 
 def digests(messages: Iterable[Message]) -> tuple[bytes, ...]:
@@ -89,14 +90,16 @@ def fence(
     ):
         if stricter(privacy, level) != privacy:
             privacy, reason = level, why
-    for index, message in enumerate(messages):
+    mark: Privacy = "any"
+    for index, message in enumerate(messages if rules else ()):
         for rule in rules:
             if any(rule.pattern.search(text) for text in texts(message)):
-                # Short beginnings are shared by strangers' conversations: marked is what holds the match itself.
-                marks = digests(messages)[index:]
+                # Short beginnings are shared by strangers' conversations: marked is what holds the first match itself.
+                marks = marks or digests(messages)[index:]
+                mark = stricter(mark, rule.privacy)
                 if stricter(privacy, rule.privacy) != privacy:
                     privacy, reason = rule.privacy, f"rule {rule.name!r} matches message {index}"
-    return Fence(privacy, reason, marks)
+    return Fence(privacy, reason, marks, mark)
 
 
 def texts(message: Message) -> Iterable[str]:
