@@ -16,7 +16,7 @@ Status = Literal["ready", "starting", "down", "absent"]
 """``ready``: would answer now. ``starting``: not asked yet. ``down``: configured and not reachable.
 ``absent``: looked for on its default port and not there (only for providers nobody configured)."""
 
-LOCALITY_RANK: Final[dict[str, int]] = {"local": 0, "lan": 1, "cloud": 2}
+LOCALITY_RANK: Final[dict[Locality, int]] = {"local": 0, "lan": 1, "cloud": 2}
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ def preferring(models: tuple[Model, ...], prefer: tuple[str, ...]) -> tuple[Mode
     return tuple(sorted(models, key=place))
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A model that may serve a request, and why it stands where it stands."""
 
     provider: str

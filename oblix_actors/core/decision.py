@@ -100,7 +100,7 @@ class Routing(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Excluded(msgspec.Struct, frozen=True):
+class Excluded(msgspec.Struct, frozen=True, gc=False):
     """A model that may not answer: the rule that says so, and why in words.
 
     ``model`` is empty where a whole provider is out and nobody knows its models; ``provider`` and ``locality`` are
@@ -114,7 +114,7 @@ class Excluded(msgspec.Struct, frozen=True):
     locality: Locality | None = None
 
 
-class Ranked(msgspec.Struct, frozen=True):
+class Ranked(msgspec.Struct, frozen=True, gc=False):
     """A model that may: ``score`` is what the policy compares (lower is better), ``seconds`` its expected time to the
     whole answer, ``cost`` its expected price in US dollars."""
 

@@ -50,6 +50,9 @@ def meant(provider: ProviderState, wanted: Wanted) -> list[Model]:
     """The models of ``provider`` that ``wanted`` can mean. A model asked for by provider and name need not be listed:
     the upstream's own answer is the truth about names that it does not list."""
     if wanted.wish is not None:
+        first = list(provider.models[:AUTO_MODELS])
+        if all(model.chat for model in first):
+            return first
         return [model for model in provider.models if model.chat][:AUTO_MODELS]
     if wanted.model is None or wanted.provider not in {None, provider.name}:
         return []

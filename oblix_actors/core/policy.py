@@ -17,7 +17,7 @@ import msgspec
 from oblix_actors.core import rules, wishes
 from oblix_actors.core.catalogue import LOCALITY_RANK, Candidate, Locality, Model, ProviderState, runs_at
 from oblix_actors.core.chat import ChatRequest
-from oblix_actors.core.decision import Excluded, Name, Plan, Price, Ranked, Resting, Routing, Snapshot, stricter
+from oblix_actors.core.decision import Excluded, Name, Plan, Ranked, Resting, Routing, Snapshot, stricter
 from oblix_actors.core.names import Catalogue, Wanted, meant, resolve
 from oblix_actors.core.rules import ROUTES
 from oblix_actors.core.timing import expect
@@ -29,9 +29,6 @@ ANSWER_TOKENS: Final = 300
 """How long an answer is taken to be when the client sets no limit, or one that is hardly meant (models' maxima)."""
 
 Key = tuple[float, ...]
-
-
-FREE: Final = Price()
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +77,8 @@ def plan(
     warm = None
     if snapshot.warm_behind and wish.weights is None and not wish.models and wanted.wish is not None:
         entries, warm = _warm_behind(entries)
-    ranked = tuple(_told(entry, wanted, wish, target, now) for entry in entries)
+    words = _words(wanted, wish, target)
+    ranked = tuple([_told(entry, words, now) for entry in entries])
     return msgspec.structs.replace(made, ranked=ranked, excluded=tuple(excluded), warm=warm)
 
 
@@ -120,6 +118,7 @@ def _sift(
 ) -> tuple[list[_Entry], list[Excluded]]:
     """Every model that ``wanted`` can mean, weighed, or excluded by the first hard rule that applies."""
     prompt = estimate_prompt(request)
+    needed = prompt + (request.max_tokens or 1)
     answer = min(request.max_tokens or ANSWER_TOKENS, 4 * ANSWER_TOKENS)
     limit = _max_cost(request)
     listed = _listed(wish, catalogue)
@@ -136,19 +135,30 @@ def _sift(
         queue = (provider.running + provider.waiting) / provider.slots if provider.running >= provider.slots else 0.0
         for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
             name = (provider.name, model.id)
-            cost = snapshot.prices.get(name, FREE).of(prompt, answer)
+            price = snapshot.prices.get(name)
+            cost = 0.0 if price is None else price.of(prompt, answer)
             locality = runs_at(provider, model)
-            verdict = (
-                rules.capability(request, model)
-                or rules.context(prompt, request.max_tokens, model)
-                or unhealthy
-                or walls[locality]
-                or rules.memory(provider, model, snapshot)
-                or rules.budget(cost, limit)
-            )
-            if verdict is not None:
-                excluded.append(Excluded(*name, *verdict, provider.locality))
-                continue
+            # Nearly always nothing speaks against a model, which one look tells; the rules are asked where it may.
+            if not (
+                model.chat
+                and (model.capabilities is None or request.needs <= model.capabilities)
+                and (model.context is None or needed <= model.context)
+                and model.loaded is not False
+                and unhealthy is None
+                and walls[locality] is None
+                and limit is None
+            ):
+                verdict = (
+                    rules.capability(request, model)
+                    or rules.context(needed, model)
+                    or unhealthy
+                    or walls[locality]
+                    or rules.memory(provider, model, snapshot)
+                    or rules.budget(cost, limit)
+                )
+                if verdict is not None:
+                    excluded.append(Excluded(*name, *verdict, provider.locality))
+                    continue
             seconds = expect(
                 snapshot.speeds.get(name), locality, prompt, snapshot.cached.get(name, 0), answer, queue, model
             ).total
@@ -221,22 +231,29 @@ def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]
     return entries, None
 
 
-def _told(entry: _Entry, wanted: Wanted, wish: Wish, target: str, now: float) -> Ranked:
-    """``entry`` with its reason in words."""
-    provider = entry.provider
-    if entry.rest is not None:
-        why = f"rests for {entry.rest.until - now:.1f} s after {entry.rest.reason}"
-    elif wanted.wish is None:
+def _words(wanted: Wanted, wish: Wish, target: str) -> dict[Locality, str]:
+    """Why a model stands where it stands, by where it runs. The figures that it was compared by stand beside it."""
+    if wanted.wish is None:
         why = "asked for by name"
     elif wish.models:
         why = f"in the list of {wish.name}"
     elif wish.weights is not None:
-        why = f"{wish.name}: {entry.seconds:.1f} s, ${entry.cost:.4f}"
-    elif provider.last_resort:
-        why = "the last resort"
+        why = f"{wish.name}: compared by its figures"
     else:
-        why = f"{target} first; about {entry.seconds:.1f} s"
-    candidate = Candidate(provider.name, entry.model.id, entry.locality, f"{entry.locality}; {why}")
+        why = f"{target} first"
+    return {locality: f"{locality}; {why}" for locality in LOCALITY_RANK}
+
+
+def _told(entry: _Entry, words: Mapping[Locality, str], now: float) -> Ranked:
+    """``entry`` with its reason in words."""
+    provider = entry.provider
+    if entry.rest is not None:
+        reason = f"{entry.locality}; rests for {entry.rest.until - now:.1f} s after {entry.rest.reason}"
+    elif provider.last_resort:
+        reason = "local; the last resort"
+    else:
+        reason = words[entry.locality]
+    candidate = Candidate(provider.name, entry.model.id, entry.locality, reason)
     return Ranked(candidate, entry.score, entry.seconds, entry.cost)
 
 

@@ -28,12 +28,9 @@ def capability(request: ChatRequest, model: Model) -> Verdict:
     return None
 
 
-def context(prompt: int, answer: int | None, model: Model) -> Verdict:
-    """A prompt that does not fit is never cut: ``prompt`` tokens and what the client wants to be answered."""
-    if model.context is None:
-        return None
-    needed = prompt + (answer or 1)
-    if needed > model.context:
+def context(needed: int, model: Model) -> Verdict:
+    """A prompt that does not fit is never cut: ``needed`` are its tokens and those that the client wants answered."""
+    if model.context is not None and needed > model.context:
         return "context", f"about {needed} tokens are needed and its context is {model.context}"
     return None
 

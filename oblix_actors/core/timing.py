@@ -19,6 +19,8 @@ BINS: Final = (256, 1024, 4096, 16384)
 """Edges of the prompt-size bins, in tokens: a long prompt says nothing of a short one's first token."""
 WEIGHT: Final = 0.2
 """How much the newest sample counts in a mean."""
+SHORTEST: Final = 1e-6
+"""Seconds: what is measured to be quicker was not measured."""
 FEW: Final = 3
 """So many samples replace a prior."""
 
@@ -124,7 +126,7 @@ class Speed(msgspec.Struct):
     def learn(self, *, prompt: int, cached: int, answer: int, first: float, total: float, loaded: bool | None) -> None:
         """Take in one answer: ``prompt`` tokens of which ``cached`` were not computed, ``answer`` tokens,
         ``first`` and ``total`` seconds. The first token of a model that had to load says how long loading takes."""
-        if not (isfinite(first) and isfinite(total)) or first <= 0 or total < first:
+        if not (isfinite(first) and isfinite(total)) or first < SHORTEST or total < first:
             return
         if loaded is False:
             self.load = _mean(self.load, first)
@@ -138,7 +140,7 @@ class Speed(msgspec.Struct):
         self.first_token_p90[place].add(first)
         computed = max(prompt - cached, 1)
         self.prefill = _mean(self.prefill, computed / first)
-        if answer > 1 and total > first:
+        if answer > 1 and total - first >= SHORTEST:
             self.decode = _mean(self.decode, (answer - 1) / (total - first))
 
 
@@ -151,7 +153,7 @@ def _mean(old: float | None, new: float) -> float:
     return new if old is None else old + WEIGHT * (new - old)
 
 
-class Expected(msgspec.Struct, frozen=True):
+class Expected(msgspec.Struct, frozen=True, gc=False):
     """Seconds until an answer's first token, and until its last."""
 
     first: float
