@@ -1,4 +1,7 @@
-"""How long one routing decision takes: the pure :func:`oblix_actors.core.policy.plan`, by the number of candidates."""
+"""How long one routing decision takes: the pure :func:`oblix_actors.core.policy.plan`, by the number of candidates.
+
+Every provider has as many models as `auto` considers of one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 from oblix_actors.core.catalogue import Model, ProviderState
 from oblix_actors.core.chat import ChatRequest, Message
 from oblix_actors.core.decision import Network, Price, Snapshot
+from oblix_actors.core.names import AUTO_MODELS
 from oblix_actors.core.policy import plan
 from oblix_actors.core.timing import Speed
 
@@ -34,15 +38,19 @@ def measure(count: int) -> float:
             locality=localities[number % 3],  # type: ignore[arg-type]
             order=number,
             status="ready",
-            models=(Model("model", frozenset({"tools"}), 32_768, loaded=True, size_bytes=4_000_000_000),),
+            models=tuple(
+                Model(f"model{place}", frozenset({"tools"}), 32_768, loaded=True, size_bytes=4_000_000_000)
+                for place in range(min(AUTO_MODELS, count - number * AUTO_MODELS))
+            ),
         )
-        for number in range(count)
+        for number in range(-(-count // AUTO_MODELS))
     )
     speeds = {}
     for state in catalogue:
-        speed = speeds[state.name, "model"] = Speed()
-        for _ in range(10):
-            speed.learn(prompt=100, cached=0, answer=100, first=0.3, total=2.0, loaded=True)
+        for model in state.models:
+            speed = speeds[state.name, model.id] = Speed()
+            for _ in range(10):
+                speed.learn(prompt=100, cached=0, answer=100, first=0.3, total=2.0, loaded=True)
     snapshot = Snapshot(
         network=Network(routes={"loopback": "optimal", "lan": "optimal", "internet": "optimal"}),
         speeds=speeds,

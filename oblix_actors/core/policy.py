@@ -208,14 +208,15 @@ def _score(
 def _key(entry: _Entry, target: str, wish: Wish, places: Mapping[Name, int]) -> Key:
     """What the ranking compares. Who is down or rests is behind the rest, whatever else speaks for it."""
     provider = entry.provider
-    down, resting = provider.status != "ready", entry.rest is not None
+    behind = 2 * (provider.status != "ready") + (entry.rest is not None)
     if wish.models:
-        return down, resting, places[provider.name, entry.model.id]
+        return behind, places[provider.name, entry.model.id]
     if wish.weights is not None:
-        return down, resting, entry.score, provider.order, entry.place
+        return behind, entry.score, provider.order, entry.place
     # Where the machine is to be spared, anywhere but on it will do.
     tier = entry.locality == "local" if target == "cloud" else LOCALITY_RANK[entry.locality]
-    return down, resting, provider.last_resort, tier, entry.score, provider.order, entry.place
+    rank = 8 * behind + 4 * provider.last_resort + tier  # one figure, because it is compared again and again
+    return rank, entry.score, provider.order, entry.place
 
 
 def _warm_behind(entries: list[_Entry]) -> tuple[list[_Entry], Candidate | None]:
