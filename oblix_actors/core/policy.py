@@ -126,6 +126,9 @@ def _sift(
     walls = {
         locality: rules.connectivity(locality, snapshot) or rules.privacy(locality, snapshot) for locality in ROUTES
     }
+    # What the loop needs of records, by short ways: it runs for every model of every request.
+    needs, weights = request.needs, wish.weights
+    speeds, prices, cached = snapshot.speeds.get, snapshot.prices.get, snapshot.cached.get
     entries: list[_Entry] = []
     excluded: list[Excluded] = []
     for provider in catalogue:
@@ -135,13 +138,13 @@ def _sift(
         queue = (provider.running + provider.waiting) / provider.slots if provider.running >= provider.slots else 0.0
         for place, model in enumerate(_candidates(provider, wanted, wish, listed)):
             name = (provider.name, model.id)
-            price = snapshot.prices.get(name)
+            price = prices(name)
             cost = 0.0 if price is None else price.of(prompt, answer)
-            locality = runs_at(provider, model)
+            locality = provider.locality if not model.remote else runs_at(provider, model)
             # Nearly always nothing speaks against a model, which one look tells; the rules are asked where it may.
             if not (
                 model.chat
-                and (model.capabilities is None or request.needs <= model.capabilities)
+                and (model.capabilities is None or needs <= model.capabilities)
                 and (model.context is None or needed <= model.context)
                 and model.loaded is not False
                 and unhealthy is None
@@ -159,10 +162,8 @@ def _sift(
                 if verdict is not None:
                     excluded.append(Excluded(*name, *verdict, provider.locality))
                     continue
-            seconds = expect(
-                snapshot.speeds.get(name), locality, prompt, snapshot.cached.get(name, 0), answer, queue, model
-            ).total
-            score = seconds if wish.weights is None else _score(provider, name, snapshot, wish.weights, seconds, cost)
+            seconds = expect(speeds(name), locality, prompt, cached(name, 0), answer, queue, model).total
+            score = seconds if weights is None else _score(provider, name, snapshot, weights, seconds, cost)
             rest = _rest(snapshot, name, now) if snapshot.rests else None
             entries.append(_Entry(provider, model, locality, place, rest, score, seconds, cost))
     return entries, excluded

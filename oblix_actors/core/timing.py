@@ -169,21 +169,21 @@ def expect(
     this one's decoding.
     """
     prior = PRIORS[locality]
-    known = speed if speed is not None and speed.samples >= FEW else None
-    decode = (known.decode if known is not None else None) or prior.decode
-    prefill = (known.prefill if known is not None else None) or prior.prefill
-    decoding = answer / decode
-    first = None
-    if known is not None and known.first_token and not cached:
-        first = known.first_token[size_bin(prompt)]
+    decode, prefill, first = prior.decode, prior.prefill, None
+    if speed is not None and speed.samples >= FEW:
+        decode, prefill = speed.decode or decode, speed.prefill or prefill
+        if speed.first_token and not cached:
+            first = speed.first_token[bisect_right(BINS, prompt)]
     if first is None:
         first = prior.overhead + max(prompt - cached, 0) / prefill
+    decoding = answer / decode
     if model.loaded is False:
         load = speed.load if speed is not None else None
         if load is None:
             load = _load_time(prior, locality, model)
         first += load
-    first += ahead * decoding
+    if ahead:
+        first += ahead * decoding
     return Expected(first, first + decoding)
 
 
