@@ -148,11 +148,15 @@ def test_every_job_ends_exactly_once(
     crashes: list[Crash], clients: list[Arrival], scripts: tuple[list[str], ...]
 ) -> None:
     """Whatever crashes whenever: one outcome per job, no job left behind, no slot lost."""
-    trio.run(_play, crashes, clients, scripts, clock=trio.testing.MockClock(autojump_threshold=0))
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # tracebacks take time
+    try:
+        trio.run(_play, crashes, clients, scripts, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        structlog.configure(**before)
 
 
 async def _play(crashes: list[Crash], clients: list[Arrival], scripts: tuple[list[str], ...]) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     ends: Counter[str] = Counter()
     jobs = CountingTable(100, ends)
     router_mail: Mailbox[RouterMessage] = Mailbox("router", 1000)
